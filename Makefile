@@ -1,0 +1,52 @@
+# Trapgate: one Makefile. `make` builds, `make test` tests, `make bench` measures; both install what they need first.
+#
+#   make [SAN=1|SAN=thread]     build/trapgate, build/libtrapgate.a, build/workloads/*
+#   make deps                   Debian packages that are missing
+#   make test  make lint  make bench  make clean  make help
+
+CC	?= gcc
+BUILD	?= build
+ifeq ($(SAN),1)
+  BUILD	:= build/san
+  SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+endif
+ifeq ($(SAN),thread)
+  BUILD	:= build/tsan
+  SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+endif
+
+WARN	:= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
+CFLAGS	?= -O2 -g
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) -pthread -MMD -MP -Icore -I. -I$(BUILD)/gen
+LDLIBS	:= -pthread -lZydis -lseccomp -ljansson
+
+CORE_SRC := $(filter-out core/main.c core/loader/vdso/%,$(wildcard core/*.c core/*/*.c))
+BACKEND_SRC := $(filter-out backends/stub/image/%,$(wildcard backends/*.c backends/*/*.c))
+LIB_OBJ	:= $(patsubst %.c,$(BUILD)/%.o,$(CORE_SRC) $(BACKEND_SRC))
+
+.PHONY: all
+all: $(BUILD)/trapgate
+
+# Rules of the parts: each folder that builds something special brings its own.
+-include $(wildcard core/loader/rules.mk backends/rules.mk workloads/rules.mk bench/rules.mk tests/rules.mk)
+
+$(BUILD)/libtrapgate.a: $(LIB_OBJ) $(EXTRA_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/trapgate: $(BUILD)/core/main.o $(BUILD)/libtrapgate.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(BUILD)/core/main.o $(BUILD)/libtrapgate.a $(LDLIBS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/%.o: %.S
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+.PHONY: clean
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

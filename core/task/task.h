@@ -1,0 +1,260 @@
+/*
+ * Tasks and thread groups: who runs, how they are made, wait, sleep and end.
+ *
+ * One host thread per guest task. It alone touches the fields marked "own"; others go through the calls below.
+ *
+ * Lock order: tasklist (the pid table, parent/child/session links), then a thread group's lock, then a task's
+ * block_lock. mm->lock and the fs locks are taken before none of these and after none: never hold one of these
+ * while calling mm or fs.
+ */
+#ifndef TG_TASK_H
+#define TG_TASK_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "lib/types.h"
+#include "platform.h"
+#include "task/waitq.h"
+
+struct mm;
+struct file;
+struct fd_table;
+struct fs_place;
+
+#define NSIG_GUEST	64
+#define TIME_FOREVER	UINT64_MAX
+
+/* Kernel-internal results of a handler: restart the call after the signal, or make it EINTR (linux/errno.h). */
+enum { ERESTARTSYS = 512, ERESTARTNOINTR = 513, ERESTARTNOHAND = 514, ERESTART_RESTARTBLOCK = 516 };
+
+typedef u64 sigset64;			/* bit n-1 is signal n, as in the kernel's ABI */
+#define SIGBIT(n)	((sigset64)1 << ((n) - 1))
+
+/* The kernel's siginfo_t, 128 bytes as the guest sees it. */
+union guest_siginfo {
+	siginfo_t si;
+	u8 raw[128];
+};
+_Static_assert(sizeof(union guest_siginfo) == 128, "siginfo is 128 bytes");
+
+struct sigaction_entry {		/* the kernel's struct sigaction */
+	u64 handler, flags, restorer;
+	sigset64 mask;
+};
+
+struct queued_signal {
+	TAILQ_ENTRY(queued_signal) link;
+	union guest_siginfo info;
+	struct posix_timer *timer;	/* SI_TIMER: its overrun is filled in at delivery */
+};
+
+struct sigpending {			/* of a task, or shared by a thread group; locked by tg->lock */
+	sigset64 set;
+	TAILQ_HEAD(, queued_signal) queue;
+};
+
+/* Dispositions; shared with CLONE_SIGHAND. */
+struct sighand {
+	pthread_mutex_t lock;
+	atomic_int refs;
+	struct sigaction_entry action[NSIG_GUEST];
+};
+
+/* Credentials never change once visible: setuid and friends install a new object. */
+struct cred {
+	atomic_int refs;
+	u32 uid, euid, suid, fsuid, gid, egid, sgid, fsgid;
+	int ngroups;
+	u32 groups[64];
+	u64 cap_permitted, cap_effective, cap_inheritable, cap_bounding, cap_ambient;
+};
+
+struct session {
+	atomic_int refs;
+	int sid;
+	struct tty *tty;		/* controlling terminal (fs/tty.c); locked by tasklist */
+};
+
+struct rusage_sum {
+	u64 utime_ns, stime_ns, minflt, majflt, nvcsw, nivcsw, maxrss_kb;
+};
+
+struct thread_group {
+	atomic_int refs;
+	int tgid;			/* immutable */
+	pthread_mutex_t lock;
+
+	TAILQ_HEAD(, task) threads;	/* locked by tasklist and lock: either to read */
+	int nthreads;			/* live ones */
+	struct task *leader;
+
+	struct thread_group *parent;	/* all these locked by tasklist */
+	TAILQ_HEAD(, thread_group) children;
+	TAILQ_ENTRY(thread_group) sibling;
+	int pgid;
+	struct session *session;
+	int exit_signal;		/* to the parent when it ends; 0: none */
+	bool zombie, reaped;
+	bool subreaper;
+
+	struct sigpending pending;	/* shared; lock */
+	struct waitq wait_children;	/* wait4 sleeps here; also pidfd and signalfd readiness */
+	bool exiting;			/* lock: exit_group or a fatal signal; `exit_status` is final */
+	int exit_status;		/* as wait4 reports it */
+	int stop_signal;		/* lock: != 0 while stopped */
+	bool stop_reported, continued;	/* lock: what wait4 still has to tell */
+	struct waitq stopped_wait;	/* stopped tasks sleep here until SIGCONT or SIGKILL */
+
+	struct rlimit rlim[RLIM_NLIMITS];	/* lock */
+	struct rusage_sum children_usage;	/* lock: reaped children */
+	struct rusage_sum dead_usage;		/* lock: threads that ended */
+	struct posix_timers *timers;	/* timer_create, setitimer (task/timer.c); lock */
+	u64 start_ns;			/* CLOCK_MONOTONIC */
+	char *cgroup;			/* unused: NULL */
+	int oom_score_adj;
+	bool exec_done;			/* has called execve: setpgid by the parent is EACCES */
+};
+
+struct task {
+	TAILQ_ENTRY(task) thread_link;
+	atomic_int refs;		/* pid table, running thread, waiters */
+	int tid;			/* immutable */
+	struct thread_group *tg;	/* immutable */
+
+	/* own */
+	struct guest_regs regs;
+	struct context *ctx;
+	struct event event;
+	struct mm *mm;			/* read by others under tg->lock */
+	struct fd_table *files;		/* likewise */
+	struct fs_place *place;		/* likewise */
+	struct cred *cred;		/* likewise */
+	struct sighand *sighand;
+	gva_t clear_child_tid;
+	gva_t robust_list;
+	gva_t rseq;
+	u64 robust_len;
+	struct { gva_t sp; u64 size; u32 flags; } altstack;
+	long (*restart_fn)(struct task *t);	/* restart_syscall */
+	u64 restart_data[5];
+	char comm[16];			/* tg->lock to write */
+	int pdeath_signal;
+	u64 timer_slack_ns;
+	u64 personality;
+	bool no_new_privs;
+	struct vfork_done *vfork;	/* the parent that waits for our exec or exit */
+	int syscall_nr;			/* of the call being handled, -1 otherwise */
+
+	/* signals; locked by tg->lock */
+	sigset64 blocked;		/* own thread writes under the lock, may read without */
+	sigset64 saved_blocked;		/* to restore after sigsuspend, ppoll, ... when `restore_blocked` */
+	bool restore_blocked;
+	sigset64 waiting_for;		/* rt_sigtimedwait: signals that wake it although blocked */
+	struct sigpending pending;
+
+	/* sleeping and being woken */
+	atomic_uint wake_seq;		/* futex word of task_block() */
+	atomic_uint work;		/* TASK_* bits: look before entering the guest */
+	atomic_bool in_guest;		/* switch_to() under way: interrupt() is needed to be heard */
+	atomic_int state;		/* 'R', 'S', 'T', 'Z' as /proc shows it */
+	pthread_t thread;
+	int host_tid;
+
+	_Atomic u64 switches, faults, utime_ns, stime_ns, start_ns, nvcsw;
+	u64 *syscall_counts;		/* a slot a syscall number; summed for --stats */
+};
+
+/* task->work */
+enum {
+	TASK_SIGNAL = 1,		/* a signal may be deliverable */
+	TASK_EXIT = 2,			/* the thread group is ending, or exec is killing this thread */
+	TASK_STOP = 4,			/* the thread group is stopping */
+};
+
+/* ---- life (task.c, clone.c, exec.c, exit.c, wait.c) ---- */
+
+/* Ends with the sandbox's exit status when the first guest process is gone. */
+int task_start_init(const char *path, char *const argv[], char *const envp[], struct fs_place *place,
+		    const struct platform_ops *platform, char *why, size_t len);
+int task_wait_init(void);				/* exit status for main(): code, or 128 + signal */
+
+/* fs_stdio and friends need the first task before it runs; see main.c for the order of steps. */
+struct clone_args_kernel {
+	u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+s64 task_clone(struct task *parent, const struct clone_args_kernel *a);	/* child's tid */
+int task_exec(struct task *t, struct file *file, const char *path, char **argv, char **envp);
+void task_exit(struct task *t, int status);		/* marks; the loop then ends the thread. Status as wait4's */
+void task_exit_group(struct task *t, int status);
+void task_kill_group(struct thread_group *tg, int signo);	/* as SIGKILL would, from any thread */
+_Noreturn void task_finish(struct task *t);		/* the last thing a task thread does */
+
+/* pid table. find: no reference, tasklist held; get: with one. */
+extern pthread_rwlock_t tasklist;
+struct task *task_get(int tid);
+void task_put(struct task *t);
+struct thread_group *thread_group_get(int tgid);
+void thread_group_put(struct thread_group *tg);
+int task_next_tgid(int from);				/* lowest live or zombie tgid >= from, or -1: for /proc */
+
+/* ---- the loop (run.c) ---- */
+void *task_main(void *task);
+extern const struct platform_ops *platform;		/* chosen at start-up, immutable after */
+
+/* ---- sleeping ---- */
+
+/*
+ * Sleep until task_wake(), a deliverable signal, the end of the group, or `deadline` (CLOCK_MONOTONIC ns). May return
+ * early without a reason: callers test their condition again. 0, -EINTR, -ETIMEDOUT.
+ */
+int task_block(struct task *t, u64 deadline);
+void task_wake(struct task *t);				/* any thread; sticks if the task is not asleep yet */
+void task_kick(struct task *t, u32 work);		/* set work bits, wake it or interrupt its switch */
+bool task_interrupted(struct task *t);			/* would task_block return -EINTR now? */
+
+/* Wait until `f` polls any of `events` (EPOLL*), a signal, or the deadline. 0, -EINTR, -ETIMEDOUT. */
+int task_wait_file(struct task *t, struct file *f, u32 events, u64 deadline);
+
+/* ---- signals (signal.c, sigframe.c) ---- */
+
+int signal_send_task(struct task *t, const union guest_siginfo *info);		/* -EAGAIN when the queue is full */
+int signal_send_group(struct thread_group *tg, const union guest_siginfo *info);
+int signal_send_pgrp(int pgid, const union guest_siginfo *info);		/* -ESRCH if empty */
+void signal_info(union guest_siginfo *info, int signo, int code, struct task *from);	/* fills pid and uid */
+void signal_force(struct task *t, int signo, int code, gva_t addr);		/* synchronous fault: cannot be ignored or blocked */
+bool signal_pending(struct task *t);
+/* Before entering the guest: take signals, run default actions, build frames, restart calls. */
+void signal_deliver(struct task *t);
+void signal_set_blocked(struct task *t, sigset64 set);
+void signal_flush_exec(struct task *t);			/* handlers to default, altstack off */
+
+/* ---- futex.c ---- */
+void futex_exit_robust(struct task *t);			/* walks the hostile list, bounded */
+int futex_wake_addr(struct task *t, gva_t addr, int n);	/* for clear_child_tid */
+
+/* ---- timer.c: one host thread runs all of the sandbox's timers, started with the first ---- */
+struct timer {
+	void (*fire)(struct timer *tm);	/* on the timer thread; must not block */
+	u64 deadline;			/* CLOCK_MONOTONIC ns; 0: not armed */
+	u32 slot;			/* place in the heap */
+};
+void timer_arm(struct timer *tm, u64 deadline);		/* re-arms if armed */
+void timer_disarm(struct timer *tm);			/* on return fire() is not running and will not run */
+
+/* ---- limits, usage ---- */
+u64 task_rlimit(struct task *t, int resource);
+void task_usage(struct task *t, struct rusage_sum *sum);
+void thread_group_usage(struct thread_group *tg, struct rusage_sum *sum);
+
+/* ---- credentials ---- */
+void cred_get(struct cred *c);
+void cred_put(struct cred *c);
+bool cred_capable(const struct cred *c, int cap);
+bool cred_in_group(const struct cred *c, u32 gid);
+
+#endif
