@@ -36,6 +36,7 @@ struct uio {
 	struct iovec *iov;
 	int iovcnt;
 	u64 len;			/* bytes left over all segments */
+	struct task *task;		/* who asks: job control of terminals, SIGPIPE; NULL for the sentry itself */
 };
 u64 uio_put(struct uio *u, const void *src, u64 n);	/* copy out to the segments; returns bytes moved */
 u64 uio_get(struct uio *u, void *dst, u64 n);
