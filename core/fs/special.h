@@ -1,0 +1,47 @@
+/*
+ * What the VFS core and the special files say to each other: pipes, fifos, devices, epoll, locks, proc, sys, and the
+ * host's standard streams. Each hook says who calls it.
+ */
+#ifndef TG_SPECIAL_H
+#define TG_SPECIAL_H
+
+#include "fs/fs.h"
+
+/* ---- called by the VFS core on open ---- */
+
+/* S_IFIFO inodes. Blocks as fifo(7) says: 0, -ERESTARTSYS when a signal ends the wait, -ENXIO. Sets f->ops and f->data. */
+int fifo_open(struct inode *in, struct task *t, struct file *f);
+/* S_IFCHR inodes of any file system, by in->rdev: -ENXIO when there is no such device. S_IFBLK likewise ends here. */
+int devfs_open_rdev(struct inode *in, struct task *t, struct file *f);
+/* S_IFSOCK cannot be opened: -ENXIO in the VFS core. */
+
+/* ---- called by file_put() with the last reference, before ops->release; only if f->epoll is set ---- */
+void epoll_file_released(struct file *f);
+
+/* ---- record locks (fs/locks.c) ---- */
+
+/* fcntl(F_GETLK, F_SETLK, F_SETLKW, F_OFD_*): `arg` is the guest's struct flock. */
+long locks_fcntl(struct task *t, struct file *f, int cmd, gva_t arg);
+/* A descriptor of `f` was closed in t's table: its POSIX locks on the inode go. Called by fd_close, dup2, exec, exit. */
+void file_locks_closed(struct task *t, struct file *f);
+/* The last reference of `f` goes: flock and OFD locks of it. Called by file_put before ops->release. */
+void file_locks_released(struct file *f);
+/* The inode is being freed. */
+void inode_locks_free(struct inode *in);
+
+/* ---- pipes ---- */
+bool file_is_pipe(const struct file *f);
+long pipe_fcntl(struct file *f, struct task *t, int cmd, u64 arg);	/* F_SETPIPE_SZ, F_GETPIPE_SZ; -EBADF if no pipe */
+int pipe_create(struct file **rd, struct file **wr, u32 flags);		/* O_NONBLOCK, O_DIRECT */
+
+/* ---- the host's descriptors ---- */
+struct file *hostfile_new(int host_fd, u32 flags);	/* takes the descriptor over; NULL and errno-like fd closed on failure */
+int hostfile_fd(struct file *f);			/* the host descriptor behind a hostfile or -1 */
+
+/* ---- mounts: each makes a new instance; called once by fs_init ---- */
+int procfs_create(struct super **out);
+int sysfs_create(struct super **out);
+/* Fills an empty tmpfs with device nodes, fd, stdin, pts/, shm/ and so on. `dir` is its root inode. */
+int devfs_populate(struct inode *dir);
+
+#endif
