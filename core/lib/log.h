@@ -6,6 +6,10 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 extern enum log_level log_level;
 
+#define EXIT_TRAPGATE	125		/* exit status when Trapgate itself fails (docker's convention) */
+
+void log_to(int fd);			/* --log-file; the descriptor stays open for good */
+
 __attribute__((format(printf, 2, 3))) void log_line(enum log_level level, const char *fmt, ...);
 
 #define log_error(...)	log_line(LOG_ERROR, __VA_ARGS__)

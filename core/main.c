@@ -1,0 +1,122 @@
+/* trapgate: options -> knobs -> platform -> memory file -> guest's tree -> first task -> exit status. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/auto.h"
+#include "cli/options.h"
+#include "host/hostsig.h"
+#include "lib/log.h"
+#include "lib/version.h"
+#include "mm/mm.h"
+#include "platform.h"
+#include "platforms_cmd.h"
+#include "stats.h"
+#include "syscall/syscall.h"
+#include "task/task.h"
+
+static int set_up_platform(const struct run_options *o)
+{
+	struct platform_config config;
+	char why[256] = "";
+	int err;
+
+	platform = platform_choose(o->platform, why, sizeof(why));
+	if (!platform) {
+		log_error("%s", why);
+		return -1;
+	}
+	err = memory_file_init(0);
+	if (err) {
+		log_error("can't create the memory file: %s", strerror(-err));
+		return -1;
+	}
+	config = (struct platform_config){ .memory = memory_file(), .ncpus = platform_cpus() };
+	err = platform->init(&config);
+	if (err) {
+		log_error("platform %s can't start: %s", platform->name, strerror(-err));
+		return -1;
+	}
+	return 0;
+}
+
+/* The first program could not be started: the shell's exit statuses for it. */
+static int start_failed(int err, const char *why)
+{
+	log_error("%s", why);
+	switch (-err) {
+	case ENOENT:
+		return 127;
+	case EACCES: case ENOEXEC: case EISDIR: case ENOTDIR: case ELOOP: case ETXTBSY: case E2BIG: case EINVAL:
+		return 126;
+	default:
+		return EXIT_TRAPGATE;
+	}
+}
+
+static int run(int argc, char **argv)
+{
+	struct run_options o;
+	struct fs_place *place;
+	char why[512] = "";
+	int err, status;
+
+	knobs_reset();
+	err = run_options_parse(&o, argc, argv);
+	if (err)
+		return err < 0 ? 0 : err;
+	strace_on = o.strace;
+	if (o.stats_path)
+		stats_enable();
+	if (set_up_platform(&o))
+		return EXIT_TRAPGATE;
+	err = fs_init(&o.fs, &place, why, sizeof(why));
+	if (err) {
+		log_error("%s", why);
+		platform->exit();
+		return EXIT_TRAPGATE;
+	}
+	err = task_start_init(o.argv[0], o.argv, o.envp, place, platform, why, sizeof(why));
+	status = err ? start_failed(err, why) : task_wait_init();
+	if (o.stats_path && !err) {
+		err = stats_write(o.stats_path);
+		if (err) {
+			log_error("--stats %s: %s", o.stats_path, strerror(-err));
+			status = EXIT_TRAPGATE;
+		}
+	}
+	platform->exit();
+	return status;
+}
+
+static int platforms_command(int argc, char **argv)
+{
+	if (argc > 2 || (argc == 2 && strcmp(argv[1], "--json"))) {
+		log_error("usage: trapgate platforms [--json]");
+		return EXIT_TRAPGATE;
+	}
+	knobs_reset();
+	return platforms_print(argc == 2);
+}
+
+int main(int argc, char **argv)
+{
+	const char *command = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(command, "run"))
+		return run(argc - 1, argv + 1);
+	if (!strcmp(command, "platforms"))
+		return platforms_command(argc - 1, argv + 1);
+	if (!strcmp(command, "version") || !strcmp(command, "--version")) {
+		puts("trapgate " TRAPGATE_VERSION);
+		return 0;
+	}
+	if (!strcmp(command, "help") || !strcmp(command, "--help") || !strcmp(command, "-h")) {
+		usage_print();
+		return 0;
+	}
+	log_error("%s%s; see trapgate help", *command ? "unknown command " : "no command given", command);
+	return EXIT_TRAPGATE;
+}
