@@ -45,7 +45,21 @@ $(BUILD)/%.o: %.S
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-.PHONY: clean
+.PHONY: deps test lint help clean
+deps:
+	@tests/deps.sh
+
+# -p no:cacheprovider: a test run leaves nothing in the tree.
+test: deps
+	@$(MAKE) --no-print-directory tests-build
+	BUILD=$(BUILD) /usr/bin/python3 -B -m pytest -p no:cacheprovider -q -x --maxfail=1000 tests $(PYTEST)
+
+lint: deps
+	@tests/lint.sh $(BUILD)
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
 clean:
 	rm -rf build
 

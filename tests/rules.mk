@@ -1,0 +1,26 @@
+# Tests: guest programs, unit programs, the contract suite's program are built here; pytest runs them all.
+
+GUEST_SRC := $(wildcard tests/guests/*.c)
+GUESTS	:= $(patsubst tests/guests/%.c,$(BUILD)/tests/guests/%,$(GUEST_SRC))
+UNIT_SRC := $(wildcard tests/unit/*.c)
+UNITS	:= $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZERS	:= $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ_SRC))
+
+# Guests run natively and in the sandbox: plain programs, no sanitizers.
+$(BUILD)/tests/guests/%: tests/guests/%.c $(wildcard tests/guests/*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -pthread -o $@ $< -lrt
+
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libtrapgate.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS) -lcmocka
+
+$(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(BUILD)/libtrapgate.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS)
+
+.PHONY: guests units tests-build
+guests: $(GUESTS)
+units: $(UNITS) $(FUZZERS)
+tests-build: all guests units $(CONTRACT)
