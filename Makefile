@@ -52,7 +52,7 @@ deps:
 # -p no:cacheprovider: a test run leaves nothing in the tree.
 test: deps
 	@$(MAKE) --no-print-directory tests-build
-	BUILD=$(BUILD) /usr/bin/python3 -B -m pytest -p no:cacheprovider -q -x --maxfail=1000 tests $(PYTEST)
+	BUILD=$(BUILD) /usr/bin/python3 -B -m pytest -p no:cacheprovider -q tests $(PYTEST)
 
 lint: deps
 	@tests/lint.sh $(BUILD)
