@@ -5,7 +5,10 @@
 #define TG_LOADER_H
 
 #include "mm/mm.h"
+#include "platform.h"
 #include "task/task.h"
+
+extern const struct knob loader_knobs[];	/* loader.aslr, vdso.enable; ends with .name == NULL */
 
 struct load_result {
 	gva_t entry, sp;
@@ -14,7 +17,7 @@ struct load_result {
 
 /*
  * Load `file` (opened for execution, named `path`) into the empty `mm`: segments, interpreter, vDSO, stack with argv,
- * envp and auxv. Follows #! up to four deep. On failure the mm is of no use: -ENOEXEC, -ENOENT (interpreter), -E2BIG,
+ * envp and auxv. Follows #! as deep as Linux. Sets mm->exe (with a reference) to what is mapped in the end. On failure the mm is of no use: -ENOEXEC, -ENOENT (interpreter), -E2BIG,
  * -ENOMEM, -EACCES, -ELOOP, -EIO.
  */
 int load_program(struct task *t, struct mm *mm, struct file *file, const char *path, char *const argv[], char *const envp[],
