@@ -107,8 +107,10 @@ struct thread_group {
 	bool exiting;			/* lock: exit_group or a fatal signal; `exit_status` is final */
 	int exit_status;		/* as wait4 reports it */
 	int stop_signal;		/* lock: != 0 while stopped */
-	bool stop_reported, continued;	/* lock: what wait4 still has to tell */
+	bool stop_reported, continued;	/* lock: what wait4 still has to tell: a stop if stop_signal && !stop_reported */
 	struct waitq stopped_wait;	/* stopped tasks sleep here until SIGCONT or SIGKILL */
+	int nstopped;			/* lock: threads parked; the stop is complete when it reaches nthreads */
+	int notify_parent;		/* lock: CLD_CONTINUED for the parent, sent by the next thread that passes by; 0: none */
 
 	struct rlimit rlim[RLIM_NLIMITS];	/* lock */
 	struct rusage_sum children_usage;	/* lock: reaped children */
@@ -134,7 +136,7 @@ struct task {
 	struct fd_table *files;		/* likewise */
 	struct fs_place *place;		/* likewise */
 	struct cred *cred;		/* likewise */
-	struct sighand *sighand;
+	struct sighand *sighand;	/* replaced under tg->lock; put only after the task has left tg->threads */
 	gva_t clear_child_tid;
 	gva_t robust_list;
 	gva_t rseq;
@@ -156,6 +158,7 @@ struct task {
 	bool restore_blocked;
 	sigset64 waiting_for;		/* rt_sigtimedwait: signals that wake it although blocked */
 	struct sigpending pending;
+	u64 trapno, trap_error, trap_addr;	/* own: of the last fault, as sigcontext shows them */
 
 	/* sleeping and being woken */
 	atomic_uint wake_seq;		/* futex word of task_block() */
@@ -213,6 +216,7 @@ extern const struct platform_ops *platform;		/* chosen at start-up, immutable af
  * early without a reason: callers test their condition again. 0, -EINTR, -ETIMEDOUT.
  */
 int task_block(struct task *t, u64 deadline);
+int task_block_killable(struct task *t, u64 deadline);	/* only TASK_EXIT makes it -EINTR: vfork's parent, stopped tasks */
 void task_wake(struct task *t);				/* any thread; sticks if the task is not asleep yet */
 void task_kick(struct task *t, u32 work);		/* set work bits, wake it or interrupt its switch */
 bool task_interrupted(struct task *t);			/* would task_block return -EINTR now? */
@@ -220,18 +224,51 @@ bool task_interrupted(struct task *t);			/* would task_block return -EINTR now? 
 /* Wait until `f` polls any of `events` (EPOLL*), a signal, or the deadline. 0, -EINTR, -ETIMEDOUT. */
 int task_wait_file(struct task *t, struct file *f, u32 events, u64 deadline);
 
-/* ---- signals (signal.c, sigframe.c) ---- */
+/* ---- signals (signal.c, sigqueue.c, sigframe.c, jobctl.c) ---- */
 
+/*
+ * TASK_SIGNAL is set whenever a signal may be deliverable, and only signal_deliver() clears it. So a call that was
+ * interrupted may return -ERESTART* and be sure that signal_deliver() turns it into a restart or -EINTR.
+ * All the calls here take tg->lock themselves and may be made with tasklist held, except where noted.
+ */
 int signal_send_task(struct task *t, const union guest_siginfo *info);		/* -EAGAIN when the queue is full */
 int signal_send_group(struct thread_group *tg, const union guest_siginfo *info);
-int signal_send_pgrp(int pgid, const union guest_siginfo *info);		/* -ESRCH if empty */
-void signal_info(union guest_siginfo *info, int signo, int code, struct task *from);	/* fills pid and uid */
+int signal_send_pgrp(int pgid, const union guest_siginfo *info);		/* -ESRCH if empty; tasklist not held */
+/* A POSIX timer's SI_TIMER, to `t` or (NULL) the group: 1 if its last one is still queued, and is then not queued again. */
+int signal_send_timer(struct thread_group *tg, struct task *t, const union guest_siginfo *info, struct posix_timer *timer);
+void signal_forget_timer(struct thread_group *tg, struct posix_timer *timer);	/* timer_delete: no queued signal names it */
+extern int (*signal_timer_overrun)(struct posix_timer *timer);	/* set by timer.c: called (tg->lock held) for si_overrun */
+void signal_info(union guest_siginfo *info, int signo, int code, struct task *from);	/* fills pid and uid; from may be NULL */
 void signal_force(struct task *t, int signo, int code, gva_t addr);		/* synchronous fault: cannot be ignored or blocked */
 bool signal_pending(struct task *t);
-/* Before entering the guest: take signals, run default actions, build frames, restart calls. */
+/* Before entering the guest, if work & (TASK_SIGNAL | TASK_STOP): take signals, run default actions, build frames, restart calls. */
 void signal_deliver(struct task *t);
 void signal_set_blocked(struct task *t, sigset64 set);
-void signal_flush_exec(struct task *t);			/* handlers to default, altstack off */
+void signal_flush_exec(struct task *t);			/* unshares dispositions; handlers to default, altstack off */
+
+/* ppoll, pselect6, epoll_pwait: a mask for the length of one call. `mask` 0: none. 0, -EFAULT, -EINVAL. */
+int signal_mask_begin(struct task *t, gva_t mask, u64 size);
+void signal_mask_end(struct task *t, bool interrupted);	/* interrupted: signal_deliver restores it instead */
+
+/* Making and ending. clone: sighand_get for CLONE_SIGHAND, else sighand_copy; the altstack is off for CLONE_VM without CLONE_VFORK. */
+struct sighand *sighand_new(void);			/* all default; NULL when out of memory */
+struct sighand *sighand_copy(struct sighand *sh);
+void sighand_get(struct sighand *sh);
+void sighand_put(struct sighand *sh);
+void sigpending_init(struct sigpending *p);
+void sigpending_clear(struct sigpending *p);		/* when a task or group is freed */
+void signal_altstack_reset(struct task *t);		/* also makes a new task's altstack valid: SS_DISABLE */
+
+/*
+ * exit.c. thread_exit: `t` has left tg->threads (no locks held): completes a group stop, hands shared signals on.
+ * child_exit: tasklist held for write, `child` a zombie: signals the parent, wakes its wait4; true: the parent wants no
+ * zombie, reap now. group_exit: no locks held, before the children are reparented: process groups that become
+ * orphaned while stopped get SIGHUP and SIGCONT.
+ */
+void signal_thread_exit(struct task *t);
+bool signal_child_exit(struct thread_group *child);
+void jobctl_group_exit(struct thread_group *tg);
+bool jobctl_orphaned(int pgid, struct thread_group *without);	/* tasklist held; `without` counts as gone, may be NULL */
 
 /* ---- futex.c ---- */
 void futex_exit_robust(struct task *t);			/* walks the hostile list, bounded */
