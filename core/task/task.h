@@ -50,7 +50,6 @@ struct sigaction_entry {		/* the kernel's struct sigaction */
 struct queued_signal {
 	TAILQ_ENTRY(queued_signal) link;
 	union guest_siginfo info;
-	struct posix_timer *timer;	/* SI_TIMER: its overrun is filled in at delivery */
 };
 
 struct sigpending {			/* of a task, or shared by a thread group; locked by tg->lock */
@@ -234,14 +233,10 @@ int task_wait_file(struct task *t, struct file *f, u32 events, u64 deadline);
 int signal_send_task(struct task *t, const union guest_siginfo *info);		/* -EAGAIN when the queue is full */
 int signal_send_group(struct thread_group *tg, const union guest_siginfo *info);
 int signal_send_pgrp(int pgid, const union guest_siginfo *info);		/* -ESRCH if empty; tasklist not held */
-/* A POSIX timer's SI_TIMER, to `t` or (NULL) the group: 1 if its last one is still queued, and is then not queued again. */
-int signal_send_timer(struct thread_group *tg, struct task *t, const union guest_siginfo *info, struct posix_timer *timer);
-void signal_forget_timer(struct thread_group *tg, struct posix_timer *timer);	/* timer_delete: no queued signal names it */
-extern int (*signal_timer_overrun)(struct posix_timer *timer);	/* set by timer.c: called (tg->lock held) for si_overrun */
 void signal_info(union guest_siginfo *info, int signo, int code, struct task *from);	/* fills pid and uid; from may be NULL */
 void signal_force(struct task *t, int signo, int code, gva_t addr);		/* synchronous fault: cannot be ignored or blocked */
 bool signal_pending(struct task *t);
-/* Before entering the guest, if work & (TASK_SIGNAL | TASK_STOP): take signals, run default actions, build frames, restart calls. */
+/* Before entering the guest, if work & (TASK_SIGNAL | TASK_STOP): takes signals, builds frames, restarts calls. */
 void signal_deliver(struct task *t);
 void signal_set_blocked(struct task *t, sigset64 set);
 void signal_flush_exec(struct task *t);			/* unshares dispositions; handlers to default, altstack off */
@@ -250,7 +245,10 @@ void signal_flush_exec(struct task *t);			/* unshares dispositions; handlers to 
 int signal_mask_begin(struct task *t, gva_t mask, u64 size);
 void signal_mask_end(struct task *t, bool interrupted);	/* interrupted: signal_deliver restores it instead */
 
-/* Making and ending. clone: sighand_get for CLONE_SIGHAND, else sighand_copy; the altstack is off for CLONE_VM without CLONE_VFORK. */
+/*
+ * Making and ending. clone: sighand_get for CLONE_SIGHAND, else sighand_copy; the altstack is off in a child with
+ * CLONE_VM but not CLONE_VFORK, and is inherited otherwise.
+ */
 struct sighand *sighand_new(void);			/* all default; NULL when out of memory */
 struct sighand *sighand_copy(struct sighand *sh);
 void sighand_get(struct sighand *sh);
