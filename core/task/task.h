@@ -106,10 +106,8 @@ struct thread_group {
 	bool exiting;			/* lock: exit_group or a fatal signal; `exit_status` is final */
 	int exit_status;		/* as wait4 reports it */
 	int stop_signal;		/* lock: != 0 while stopped */
-	bool stop_reported, continued;	/* lock: what wait4 still has to tell: a stop if stop_signal && !stop_reported */
+	bool stop_reported, continued;	/* lock: what wait4 still has to tell */
 	struct waitq stopped_wait;	/* stopped tasks sleep here until SIGCONT or SIGKILL */
-	int nstopped;			/* lock: threads parked; the stop is complete when it reaches nthreads */
-	int notify_parent;		/* lock: CLD_CONTINUED for the parent, sent by the next thread that passes by; 0: none */
 
 	struct rlimit rlim[RLIM_NLIMITS];	/* lock */
 	struct rusage_sum children_usage;	/* lock: reaped children */
@@ -215,7 +213,6 @@ extern const struct platform_ops *platform;		/* chosen at start-up, immutable af
  * early without a reason: callers test their condition again. 0, -EINTR, -ETIMEDOUT.
  */
 int task_block(struct task *t, u64 deadline);
-int task_block_killable(struct task *t, u64 deadline);	/* only TASK_EXIT makes it -EINTR: vfork's parent, stopped tasks */
 void task_wake(struct task *t);				/* any thread; sticks if the task is not asleep yet */
 void task_kick(struct task *t, u32 work);		/* set work bits, wake it or interrupt its switch */
 bool task_interrupted(struct task *t);			/* would task_block return -EINTR now? */
@@ -223,7 +220,7 @@ bool task_interrupted(struct task *t);			/* would task_block return -EINTR now? 
 /* Wait until `f` polls any of `events` (EPOLL*), a signal, or the deadline. 0, -EINTR, -ETIMEDOUT. */
 int task_wait_file(struct task *t, struct file *f, u32 events, u64 deadline);
 
-/* ---- signals (signal.c, sigqueue.c, sigframe.c, jobctl.c) ---- */
+/* ---- signals (signal.c, sigqueue.c, sigframe.c) ---- */
 
 /*
  * TASK_SIGNAL is set whenever a signal may be deliverable, and only signal_deliver() clears it. So a call that was
@@ -245,28 +242,10 @@ void signal_flush_exec(struct task *t);			/* unshares dispositions; handlers to 
 int signal_mask_begin(struct task *t, gva_t mask, u64 size);
 void signal_mask_end(struct task *t, bool interrupted);	/* interrupted: signal_deliver restores it instead */
 
-/*
- * Making and ending. clone: sighand_get for CLONE_SIGHAND, else sighand_copy; the altstack is off in a child with
- * CLONE_VM but not CLONE_VFORK, and is inherited otherwise.
- */
-struct sighand *sighand_new(void);			/* all default; NULL when out of memory */
-struct sighand *sighand_copy(struct sighand *sh);
-void sighand_get(struct sighand *sh);
-void sighand_put(struct sighand *sh);
 void sigpending_init(struct sigpending *p);
-void sigpending_clear(struct sigpending *p);		/* when a task or group is freed */
-void signal_altstack_reset(struct task *t);		/* also makes a new task's altstack valid: SS_DISABLE */
-
-/*
- * exit.c. thread_exit: `t` has left tg->threads (no locks held): completes a group stop, hands shared signals on.
- * child_exit: tasklist held for write, `child` a zombie: signals the parent, wakes its wait4; true: the parent wants no
- * zombie, reap now. group_exit: no locks held, before the children are reparented: process groups that become
- * orphaned while stopped get SIGHUP and SIGCONT.
- */
-void signal_thread_exit(struct task *t);
-bool signal_child_exit(struct thread_group *child);
-void jobctl_group_exit(struct thread_group *tg);
-bool jobctl_orphaned(int pgid, struct thread_group *without);	/* tasklist held; `without` counts as gone, may be NULL */
+void sigpending_clear(struct sigpending *p);		/* when a task or group is freed: frees what is queued */
+void signal_altstack_reset(struct task *t);		/* none, as after exec; clone: for CLONE_VM without CLONE_VFORK */
+void signal_thread_exit(struct task *t);		/* `t` has left tg->threads, no locks held: hands shared signals on */
 
 /* ---- futex.c ---- */
 void futex_exit_robust(struct task *t);			/* walks the hostile list, bounded */
