@@ -1,0 +1,83 @@
+/*
+ * The page in which a workload hands its raw samples to the driver: the ABI between workloads/ and bench/.
+ *
+ * A workload fills one page in its own memory and writes it to standard output, once, as its very last act: the same
+ * way out natively, in a sandbox and in a virtual machine. It never formats a number. The driver believes nothing of
+ * it before it has checked magic, version, state, counts and, in a sandbox, the sentry's own count of switches.
+ *
+ * Self-contained and free of libc, so that freestanding programs may include it.
+ */
+#ifndef WORKLOADS_SAMPLE_H
+#define WORKLOADS_SAMPLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SAMPLE_MAGIC	0x454c504d41534754ull	/* "TGSAMPLE" */
+#define SAMPLE_VERSION	1
+#define SAMPLE_BYTES	4096
+#define SAMPLE_MAX	478			/* batches that fit */
+
+/* How far the workload came. Only SAMPLE_DONE carries samples. */
+enum sample_state {
+	SAMPLE_DESCRIBED = 1,			/* --describe: the description fields only */
+	SAMPLE_DONE = 2,
+	SAMPLE_ERROR = 3,			/* `error` and `line` say what failed where */
+	SAMPLE_UNSUPPORTED = 4,			/* this machine or placement cannot run it; `error`, `line` */
+};
+
+enum sample_class {
+	CLASS_SYSCALL = 1,			/* one operation is a few system calls and nothing else */
+	CLASS_FAULT = 2,			/* page faults, mappings */
+	CLASS_TASK = 3,				/* processes, threads, signals, hand-over between them */
+	CLASS_CPU = 4,				/* must cost nothing extra */
+	CLASS_FLOOR = 5,			/* a bare mechanism, run natively only */
+};
+
+/* Placements in which a workload tells something; the quick suite runs these, the full suite both for all but floors. */
+enum sample_placement {
+	PLACE_SAME = 1,				/* everything on one CPU */
+	PLACE_FREE = 2,				/* all CPUs of the run; a floor pins its two sides to two of them */
+};
+
+enum sample_clock {
+	CLOCK_TSC = 0,				/* LFENCE;RDTSC .. RDTSCP;LFENCE */
+	CLOCK_NS = 1,				/* clock_gettime(CLOCK_MONOTONIC_RAW), where the TSC is not constant */
+};
+
+struct sample_page {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t state;				/* enum sample_state */
+
+	/* Description: constant, what --describe gives. */
+	char name[32];
+	char help[128];
+	uint32_t class;				/* enum sample_class */
+	uint32_t placements;			/* bits of enum sample_placement */
+	uint32_t traps;				/* switches that one operation cannot do without; 0: none, or not countable */
+	uint32_t twin;				/* 1: built with the trap left out */
+	uint64_t fixed_inner;			/* operations a batch where that is part of the case; 0: calibrated */
+
+	/* Result. */
+	uint64_t inner;				/* operations a timed batch */
+	uint32_t batches;			/* entries of ticks[] */
+	uint32_t warmups;			/* untimed batches before them, calibration not counted */
+	uint64_t ops;				/* operations done in all: calibration, warm-up and timed */
+	uint64_t good;				/* of those, how many had the right result; proof of work: good == ops */
+	uint64_t min_switches;			/* a sentry must have seen at least so many */
+	uint64_t first_tick, last_tick;		/* begin of the first and end of the last timed batch */
+	uint32_t clock;				/* enum sample_clock */
+	uint32_t error;				/* errno */
+	uint32_t line;				/* in the workload's source file */
+	uint32_t pad;
+	uint64_t ticks[SAMPLE_MAX];		/* duration of each timed batch */
+};
+
+_Static_assert(offsetof(struct sample_page, class) == 176, "sample page ABI");
+_Static_assert(offsetof(struct sample_page, inner) == 200, "sample page ABI");
+_Static_assert(offsetof(struct sample_page, clock) == 256, "sample page ABI");
+_Static_assert(offsetof(struct sample_page, ticks) == 272, "sample page ABI");
+_Static_assert(sizeof(struct sample_page) == SAMPLE_BYTES, "sample page ABI");
+
+#endif
