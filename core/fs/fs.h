@@ -74,6 +74,8 @@ struct inode_ops {
 	int (*setattr)(struct inode *in, const struct attr *a);	/* permissions are already checked */
 	int (*open)(struct inode *in, struct task *t, struct file *f);	/* may replace f->ops and set f->data */
 	void (*release)(struct inode *in);			/* last reference gone */
+	/* A regular file without a name (O_TMPFILE); NULL: -EOPNOTSUPP. */
+	int (*tmpfile)(struct inode *dir, u32 mode, const struct cred *c, struct inode **out);
 };
 
 struct inode {
@@ -101,13 +103,28 @@ struct super {				/* one mounted file system instance */
 	atomic_int refs;
 	struct dentry *root;
 	int (*statfs)(struct super *s, void *statfs_buf);
-	u32 dentry_uncached;		/* names change under us (host, proc): look up every time */
+	u32 dentry_uncached;		/* names change under us (host, proc): look up every time; a dentry whose inode
+					   comes back as the same object, or with the same ino, is used again */
 	void *data;
+	void (*destroy)(struct super *s);	/* last reference gone; may be NULL */
 };
+
+struct super *super_new(const char *type, const char *source, u32 flags);	/* static strings; a fresh dev; one reference; NULL: no memory */
+int super_set_root(struct super *s, struct inode *root);	/* consumes the inode's reference, even on failure */
+void super_get(struct super *s);
+void super_put(struct super *s);
 
 struct inode *inode_new(struct super *s, const struct inode_ops *ops, u32 mode);	/* one reference, fresh ino, times now */
 void inode_get(struct inode *in);
 void inode_put(struct inode *in);
+bool inode_get_live(struct inode *in);			/* false if the last reference is already gone; for weak tables */
+void inode_init_owner(struct inode *in, struct inode *dir, const struct cred *c);	/* dir may be NULL; c NULL is root. Inherits setgid */
+void inode_stat(struct inode *in, struct stat *st);	/* from the fields; getattr implementations start with it */
+enum { TOUCH_ATIME = 1, TOUCH_MTIME = 2, TOUCH_CTIME = 4 };
+void inode_touch(struct inode *in, u32 which);		/* sets them to now; takes in->lock */
+void inode_accessed(struct inode *in);			/* after a read: atime as relatime has it */
+void inode_set_nlink(struct inode *in, int delta);	/* and ctime */
+struct timespec fs_now(void);
 
 /* ---- dentries: names; a path is a mount and a dentry ---- */
 
@@ -118,10 +135,17 @@ struct path {
 void path_get(const struct path *p);
 void path_put(struct path *p);		/* and clears it */
 
+/* The place of an open file, made up for anonymous ones ("pipe:[7]"): what /proc/PID/fd/N leads to. With references. */
+int file_to_path(struct file *f, struct path *out);
+
 /* Path walk: see fs/namei.c for flags. `dirfd` as in openat(2). The result holds references. */
 enum { WALK_NOFOLLOW = 1, WALK_DIRECTORY = 2, WALK_EMPTY = 4, WALK_NO_MAGIC = 8, WALK_BENEATH = 16, WALK_IN_ROOT = 32, WALK_NO_XDEV = 64, WALK_NO_SYMLINKS = 128 };
 int path_walk(struct task *t, int dirfd, const char *name, u32 flags, struct path *out);
-s64 path_name(struct task *t, const struct path *p, char *buf, size_t len);	/* as getcwd: from the task's root; length */
+/*
+ * From the task's root, NUL-terminated; returns the length. " (deleted)" follows the name of what has none any more;
+ * "(unreachable)" comes before what is not below the root; anonymous files give "pipe:[7]". -ENAMETOOLONG.
+ */
+s64 path_name(struct task *t, const struct path *p, char *buf, size_t len);
 
 /* Open as openat2(2) does; the file is not yet in any table. `flags`: O_*; mode without umask. */
 int vfs_open(struct task *t, int dirfd, const char *name, int flags, u32 mode, struct file **out);
@@ -169,11 +193,13 @@ struct file *file_new(struct inode *in, const struct file_ops *ops, u32 flags);	
 struct file *file_new_anon(const struct file_ops *ops, u32 flags, void *data);	/* on an anonymous inode of its own */
 void file_get(struct file *f);
 void file_put(struct file *f);
+/* Seek for files whose size is inode->cache->size (or 0 without a cache); SEEK_DATA and SEEK_HOLE included. */
+s64 file_seek_generic(struct file *f, s64 offset, int whence);
 s64 file_read_at(struct file *f, void *buf, u64 len, u64 pos);	/* kernel buffer; short only at the end of the file */
 u32 file_poll(struct file *f);
 struct waitq *file_waitq(struct file *f);
 
-/* ---- descriptor tables ---- */
+/* ---- descriptor tables (fs/fd_table.c); fd_get is lock-free and may be called on any table one holds a reference of ---- */
 
 struct fd_table;
 struct fd_table *fd_table_new(void);
@@ -215,6 +241,7 @@ struct fs_options {
 	int nbinds;
 	const char *cwd;		/* guest path, or NULL for "/" */
 };
+int tmpfs_create(const char *source, u32 root_mode, struct super **out);	/* a new, empty one; root is 0:0 */
 int fs_init(const struct fs_options *opt, struct fs_place **place, char *why, size_t len);
 int fs_stdio(struct task *t);		/* installs host descriptors 0, 1, 2 into the first task's table */
 

@@ -1,0 +1,178 @@
+/* Regular files in memory: the page cache is their store. Also memfd_create and seals. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "fs/dentry.h"
+#include "fs/memfs.h"
+#include "task/task.h"
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE	0x10
+#endif
+#define SEALS_ALL	(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+#define SEALS_WRITE	(F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+
+s64 mem_read(struct file *f, struct uio *u, u64 *pos)
+{
+	s64 n = page_cache_read(f->inode->cache, u->iov, u->iovcnt, *pos);
+
+	if (n > 0) {
+		uio_advance(u, n);
+		*pos += n;
+	}
+	if (n >= 0 && !(f->flags & O_NOATIME))
+		inode_accessed(f->inode);
+	return n;
+}
+
+void mem_kill_privs(struct inode *in, struct task *t)
+{
+	if (!(in->mode & (S_ISUID | S_ISGID)) || (t && cred_capable(t->cred, CAP_FSETID)))
+		return;
+	in->mode &= ~S_ISUID;
+	if (in->mode & S_IXGRP)
+		in->mode &= ~S_ISGID;
+}
+
+s64 mem_write(struct file *f, struct uio *u, u64 *pos)
+{
+	struct inode *in = f->inode;
+	struct memnode *node = memnode(in);
+	u64 at;
+	s64 n;
+
+	pthread_mutex_lock(&in->lock);
+	at = f->flags & O_APPEND ? in->cache->size : *pos;
+	n = -EPERM;
+	if (node->seals & SEALS_WRITE)
+		goto out;
+	if (node->seals & F_SEAL_GROW && at + u->len > in->cache->size)
+		goto out;
+	n = page_cache_write(in->cache, u->iov, u->iovcnt, at);
+	if (n == -ENOMEM)
+		n = -ENOSPC;
+	if (n <= 0)
+		goto out;
+	in->mtime = in->ctime = fs_now();
+	mem_kill_privs(in, u->task);
+	uio_advance(u, n);
+	*pos = at + n;
+out:
+	pthread_mutex_unlock(&in->lock);
+	return n;
+}
+
+/* Space is not set aside: the memory file is the one store of all, and says ENOSPC when it is full. */
+static int allocate(struct inode *in, int mode, u64 pos, u64 len)
+{
+	u64 size = in->cache->size;
+	int err = 0;
+
+	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		err = pos < size ? page_cache_punch(in->cache, pos, MIN(len, size - pos)) : 0;
+	if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && pos + len > size)
+		err = page_cache_truncate(in->cache, pos + len);
+	return err;
+}
+
+int mem_fallocate(struct file *f, int mode, u64 pos, u64 len)
+{
+	struct inode *in = f->inode;
+	u32 seals;
+	int err = -EPERM;
+
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		return -EOPNOTSUPP;
+	if ((mode & FALLOC_FL_PUNCH_HOLE) && mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&in->lock);
+	seals = memnode(in)->seals;
+	if (seals & SEALS_WRITE)
+		goto out;
+	if ((seals & F_SEAL_GROW) && !(mode & FALLOC_FL_KEEP_SIZE) && pos + len > in->cache->size)
+		goto out;
+	err = allocate(in, mode, pos, len);
+	if (!err)
+		in->mtime = in->ctime = fs_now();
+out:
+	pthread_mutex_unlock(&in->lock);
+	return err == -ENOMEM ? -ENOSPC : err;
+}
+
+int mem_mmap(struct file *f, struct vma *v)
+{
+	bool writable = (f->flags & O_ACCMODE) != O_RDONLY;
+
+	if ((v->flags & MAP_SHARED) && writable && (memnode(f->inode)->seals & SEALS_WRITE) && (v->prot & PROT_WRITE))
+		return -EPERM;
+	return 0;
+}
+
+const struct file_ops mem_file_ops = {
+	.read		= mem_read,
+	.write		= mem_write,
+	.seek		= file_seek_generic,
+	.fallocate	= mem_fallocate,
+	.mmap		= mem_mmap,
+};
+
+int memfd_open(struct task *t, const char *name, bool sealable, u32 flags, struct file **out)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct super *s;
+	struct inode *root, *in = NULL;
+	char label[300];
+	int err = -ENOMEM;
+
+	pthread_mutex_lock(&lock);
+	if (!s)
+		tmpfs_create("tmpfs", 0755, &s);
+	pthread_mutex_unlock(&lock);
+	if (!s)
+		return -ENOMEM;
+	root = s->root->inode;
+	err = root->ops->tmpfile(root, S_IFREG | 0777, t->cred, &in);
+	if (err)
+		return err;
+	memnode(in)->seals = sealable ? 0 : F_SEAL_SEAL;
+	*out = file_new(in, &mem_file_ops, flags);
+	inode_put(in);
+	if (!*out)
+		return -ENOMEM;
+	snprintf(label, sizeof(label), "/memfd:%s (deleted)", name);
+	inode_get(in);
+	(*out)->path.dentry = dentry_new(s, NULL, label, strlen(label), in);
+	(*out)->path.mnt = (*out)->path.dentry ? mount_new(s, s->root, 0) : NULL;
+	if ((*out)->path.mnt)
+		return 0;
+	file_put(*out);
+	return -ENOMEM;
+}
+
+long mem_seals(struct file *f, int cmd, u32 arg)
+{
+	struct inode *in = f->inode;
+	struct memnode *node = memnode(in);
+	long ret = 0;
+
+	if (f->ops->mmap != mem_mmap)
+		return -EINVAL;
+	if (cmd == F_GET_SEALS)
+		return node->seals;
+	if (arg & ~SEALS_ALL)
+		return -EINVAL;
+	if ((f->flags & O_ACCMODE) == O_RDONLY)
+		return -EPERM;
+	pthread_mutex_lock(&in->lock);
+	if (node->seals & F_SEAL_SEAL)
+		ret = -EPERM;
+	else
+		node->seals |= arg;
+	pthread_mutex_unlock(&in->lock);
+	return ret;
+}
