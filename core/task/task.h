@@ -107,6 +107,7 @@ struct thread_group {
 	int exit_status;		/* as wait4 reports it */
 	int stop_signal;		/* lock: != 0 while stopped */
 	bool stop_reported, continued;	/* lock: what wait4 still has to tell */
+	bool stop_taken;		/* lock: a stop signal is being acted on; false again if a SIGCONT overtakes it */
 	struct waitq stopped_wait;	/* stopped tasks sleep here until SIGCONT or SIGKILL */
 
 	struct rlimit rlim[RLIM_NLIMITS];	/* lock */
