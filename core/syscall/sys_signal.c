@@ -1,4 +1,5 @@
 /* System calls for signals: arguments in, results out; what they mean is in task/signal.c and its kin. */
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 

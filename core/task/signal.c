@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "mm/mm.h"
 #include "task/posix_timer.h"
 
 struct waitq signal_waitq = WAITQ_INIT(signal_waitq);
@@ -70,13 +71,6 @@ void signal_set_action(struct task *t, int signo, const struct sigaction_entry *
 	if (new && action_ignores(new, signo))
 		drop_everywhere(tg, SIGBIT(signo));
 	pthread_mutex_unlock(&tg->lock);
-}
-
-static void action_reset(struct task *t, int signo)
-{
-	pthread_mutex_lock(&t->sighand->lock);
-	t->sighand->action[signo - 1].handler = HANDLER_DFL;
-	pthread_mutex_unlock(&t->sighand->lock);
 }
 
 /* The caller (exec) has made sure that nobody shares the table any more. */
