@@ -185,7 +185,7 @@ struct file {
 	pthread_mutex_t pos_lock;	/* held over a read or write that uses and moves pos */
 	u64 pos;
 	void *data;			/* the file's own */
-	struct epoll_links *epoll;	/* epoll items that watch it (fs/epoll.c) */
+	struct epoll_links *_Atomic epoll;	/* epoll items that watch it (fs/epoll.c) */
 	int owner;			/* F_SETOWN */
 };
 

@@ -1,0 +1,146 @@
+/* eventfd(2): a counter that tasks wait for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "fs/eventfd.h"
+
+#define EVENTFD_FULL	(UINT64_MAX - 1)	/* the highest count that a write can reach */
+
+struct eventfd {
+	pthread_mutex_t lock;
+	u64 count;
+	u64 wanted;			/* value of a write that sleeps: no EPOLLOUT below that room, or it would spin */
+	bool semaphore;			/* immutable */
+	int id;				/* immutable */
+	struct waitq wq;
+};
+
+static s64 evfd_read(struct file *f, struct uio *u, u64 *pos)
+{
+	struct eventfd *e = f->data;
+	u64 value;
+
+	if (u->len < sizeof(value))
+		return -EINVAL;
+	pthread_mutex_lock(&e->lock);
+	value = e->semaphore && e->count ? 1 : e->count;
+	e->count -= value;
+	if (value)
+		e->wanted = 0;
+	pthread_mutex_unlock(&e->lock);
+	if (!value)
+		return -EAGAIN;
+	uio_put(u, &value, sizeof(value));
+	waitq_wake(&e->wq, EPOLLOUT | EPOLLWRNORM);
+	return sizeof(value);
+}
+
+static s64 evfd_write(struct file *f, struct uio *u, u64 *pos)
+{
+	struct eventfd *e = f->data;
+	bool fits;
+	u64 value;
+
+	if (u->len < sizeof(value))
+		return -EINVAL;
+	/* Look before taking: the caller comes back with the same bytes after -EAGAIN. */
+	struct iovec iov[8];
+	int cnt = MIN(u->iovcnt, (int)ARRAY_SIZE(iov));
+
+	for (int i = 0; i < cnt; i++)
+		iov[i] = u->iov[i];
+	struct uio look = { .iov = iov, .iovcnt = cnt, .len = u->len };
+
+	if (uio_get(&look, &value, sizeof(value)) != sizeof(value) || value == UINT64_MAX)
+		return -EINVAL;
+
+	pthread_mutex_lock(&e->lock);
+	fits = value <= EVENTFD_FULL - e->count;
+	if (fits) {
+		e->count += value;
+		e->wanted = 0;
+	} else if (!(atomic_load(&f->flags) & O_NONBLOCK)) {
+		e->wanted = value;
+	}
+	pthread_mutex_unlock(&e->lock);
+	if (!fits)
+		return -EAGAIN;
+	uio_advance(u, sizeof(value));
+	if (value)
+		waitq_wake(&e->wq, EPOLLIN | EPOLLRDNORM);
+	return sizeof(value);
+}
+
+static u32 eventfd_poll(struct file *f)
+{
+	struct eventfd *e = f->data;
+	u32 ev = 0;
+
+	pthread_mutex_lock(&e->lock);
+	if (e->count)
+		ev |= EPOLLIN | EPOLLRDNORM;
+	if (EVENTFD_FULL - e->count >= MAX(e->wanted, (u64)1))
+		ev |= EPOLLOUT | EPOLLWRNORM;
+	pthread_mutex_unlock(&e->lock);
+	return ev;
+}
+
+static struct waitq *eventfd_waitq(struct file *f)
+{
+	return &((struct eventfd *)f->data)->wq;
+}
+
+static void eventfd_release(struct file *f)
+{
+	struct eventfd *e = f->data;
+
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+}
+
+static s64 eventfd_show(struct file *f, char *buf, size_t len)
+{
+	struct eventfd *e = f->data;
+	u64 count;
+
+	pthread_mutex_lock(&e->lock);
+	count = e->count;
+	pthread_mutex_unlock(&e->lock);
+	return snprintf(buf, len, "eventfd-count: %16llx\neventfd-id: %d\n", (unsigned long long)count, e->id);
+}
+
+static const struct file_ops eventfd_ops = {
+	.read = evfd_read,
+	.write = evfd_write,
+	.poll = eventfd_poll,
+	.waitq = eventfd_waitq,
+	.release = eventfd_release,
+	.show = eventfd_show,
+	.anon_name = "[eventfd]",
+};
+
+int eventfd_create(u32 initial, int flags, struct file **out)
+{
+	static atomic_int next_id;
+	struct eventfd *e = calloc(1, sizeof(*e));
+	u32 file_flags = O_RDWR | (flags & EFD_NONBLOCK ? O_NONBLOCK : 0);
+
+	if (!e)
+		return -ENOMEM;
+	pthread_mutex_init(&e->lock, NULL);
+	waitq_init(&e->wq);
+	e->count = initial;
+	e->semaphore = flags & EFD_SEMAPHORE;
+	e->id = atomic_fetch_add(&next_id, 1);
+	*out = file_new_anon(&eventfd_ops, file_flags, e);
+	if (!*out) {
+		pthread_mutex_destroy(&e->lock);
+		free(e);
+		return -ENFILE;
+	}
+	return 0;
+}

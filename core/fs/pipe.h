@@ -1,0 +1,52 @@
+/*
+ * Pipes: a byte ring between reading and writing files, shared by pipe(2) and fifos.
+ *
+ * The ring starts small and doubles on demand up to `cap`, so that many idle pipes cost little. Positions are
+ * absolute byte counts; a place in the ring is the count modulo `size`.
+ */
+#ifndef TG_FS_PIPE_H
+#define TG_FS_PIPE_H
+
+#include "fs/fs.h"
+
+enum {
+	PIPE_CHUNK	= 4096,			/* PIPE_BUF, and the unit of capacity */
+	PIPE_DEFAULT	= 65536,
+	PIPE_MAX	= 1 << 20,
+	PIPE_PACKETS	= PIPE_MAX / PIPE_CHUNK,
+};
+
+struct pipe_packet {
+	u64 start, end;
+};
+
+struct pipe {
+	pthread_mutex_t lock;			/* guards all but wq; taken after inode->lock */
+	u8 *buf;
+	u32 size;				/* bytes at buf; 0 or a power of two */
+	u32 cap;				/* bytes it may hold; a power of two */
+	u64 head, tail;				/* written up to, read up to */
+	u32 readers, writers;			/* open files */
+	u32 reader_opens, writer_opens;		/* ever; a fifo's open waits for the other one to change */
+	u32 files;				/* references; the last one frees */
+	bool polled;				/* epoll watches: every transfer is news, as on Linux */
+	struct pipe_packet *packets;		/* O_DIRECT writes, a ring of PIPE_PACKETS */
+	u32 packet_first, packet_count;
+	struct waitq wq;			/* readers want EPOLLIN, writers EPOLLOUT */
+};
+
+extern const struct file_ops pipe_file_ops;
+
+struct pipe *pipe_new(void);
+void pipe_free(struct pipe *p);
+struct pipe *file_pipe(const struct file *f);	/* NULL if it is none */
+
+/* Count an open file in (at open) and out (pipe_file_ops.release does it). p->lock held. */
+void pipe_count(struct pipe *p, u32 flags, int delta);
+
+/* For splice and tee: look at bytes behind the first `skip` unread ones without taking them; take them. */
+s64 pipe_peek(struct pipe *p, void *dst, u64 n);
+void pipe_consume(struct pipe *p, u64 n);
+u64 pipe_room(struct pipe *p);			/* bytes that a write would take now; takes the lock */
+
+#endif
