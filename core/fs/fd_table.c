@@ -135,12 +135,12 @@ void fd_table_get(struct fd_table *t)
 }
 
 /* What close(2) does beyond dropping the reference. */
-static void close_file(struct task *task, struct file *f)
+static void close_file(struct fd_table *t, struct task *task, struct file *f)
 {
 	if (f->ops->flush)
 		f->ops->flush(f, task);
-	if (task && f->inode->locks)
-		file_locks_closed(task, f);
+	if (f->inode->locks)
+		file_locks_closed(t, f);
 	file_put(f);
 }
 
@@ -153,7 +153,7 @@ void fd_table_put(struct fd_table *t)
 	a = t->array;
 	for (u32 i = 0; i < a->size; i++)
 		if (a->slot[i])
-			close_file(NULL, a->slot[i]);
+			close_file(t, NULL, a->slot[i]);
 	for (; a; a = older) {
 		older = a->older;
 		free(a);
@@ -275,7 +275,7 @@ int fd_replace(struct task *task, int fd, struct file *f, bool cloexec)
 	if (err)
 		file_put(f);
 	else if (old)
-		close_file(task, old);
+		close_file(t, task, old);
 	return err ? err : fd;
 }
 
@@ -290,7 +290,7 @@ int fd_close(struct task *task, int fd)
 	pthread_mutex_unlock(&t->lock);
 	if (!f)
 		return -EBADF;
-	close_file(task, f);
+	close_file(t, task, f);
 	return 0;
 }
 
@@ -308,7 +308,7 @@ void fd_table_exec(struct fd_table *t, struct task *task)
 		pthread_mutex_unlock(&t->lock);
 		if (!f)
 			return;
-		close_file(task, f);
+		close_file(t, task, f);
 	}
 }
 

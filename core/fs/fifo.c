@@ -77,9 +77,13 @@ static int fifo_wait(struct task *t, struct pipe *p, bool reader, u32 seen)
 int fifo_open(struct inode *in, struct task *t, struct file *f)
 {
 	u32 flags = atomic_load(&f->flags), mode = flags & O_ACCMODE, readers_seen, writers_seen;
-	struct pipe *p = fifo_join(in, flags, &readers_seen, &writers_seen);
+	struct pipe *p;
 	int err = 0;
 
+	/* A fifo of the host's (standard streams): its file system opens it. */
+	if (in->ops->open)
+		return in->ops->open(in, t, f);
+	p = fifo_join(in, flags, &readers_seen, &writers_seen);
 	if (!p)
 		return -ENOMEM;
 	waitq_wake(&p->wq, EPOLLIN | EPOLLOUT);

@@ -91,7 +91,7 @@ struct inode {
 	struct timespec atime, mtime, ctime, btime;
 	struct page_cache *cache;	/* regular files that can be mapped; its size is the file's size */
 	void *data;			/* the file system's */
-	struct file_locks *locks;	/* fcntl and flock records (fs/locks.c); locked by its own lock */
+	struct file_locks *_Atomic locks;/* fcntl and flock records (fs/locks.c); locked by its own lock */
 	void *pipe;			/* fifo: the shared pipe while open; socket: the bound socket */
 };
 
@@ -159,7 +159,6 @@ struct file_ops {
 	/* Move what can be moved now: bytes, 0 at the end, -EAGAIN, or another -errno. `pos` is NULL for streams. */
 	s64 (*read)(struct file *f, struct uio *u, u64 *pos);
 	s64 (*write)(struct file *f, struct uio *u, u64 *pos);
-	int (*check_io)(struct file *f, struct task *t, bool write);	/* before read and write: may this task now (terminals)? NULL: yes */
 	u32 (*poll)(struct file *f);				/* EPOLL* bits that hold now; NULL: always in and out */
 	struct waitq *(*waitq)(struct file *f);			/* what to sleep on; NULL: never blocks */
 	s64 (*seek)(struct file *f, s64 offset, int whence);	/* NULL: -ESPIPE */

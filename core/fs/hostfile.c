@@ -45,7 +45,7 @@ struct hostfile {
 };
 
 static const struct inode_ops hostfile_inode_ops;
-static const struct file_ops hostfile_stream_ops, hostfile_plain_ops, hostfile_tty_ops;
+static const struct file_ops hostfile_stream_ops, hostfile_plain_ops;
 static int hostfile_cache_fill(struct page_cache *pc, u64 index, u64 n, void *dst);
 static int hostfile_cache_writeback(struct page_cache *pc, u64 pos, const void *src, u64 len);
 
@@ -63,7 +63,7 @@ static struct hostfile *hostfile_of(struct file *f)
 
 int hostfile_fd(struct file *f)
 {
-	bool mine = f->ops == &hostfile_stream_ops || f->ops == &hostfile_plain_ops || f->ops == &hostfile_tty_ops;
+	bool mine = f->ops == &hostfile_stream_ops || f->ops == &hostfile_plain_ops;
 
 	return mine ? hostfile_of(f)->fd : -1;
 }
@@ -128,8 +128,12 @@ static s64 stream_move(struct hostfile *h, struct uio *u, bool write)
 
 static s64 stream_read(struct file *f, struct uio *u, u64 *pos)
 {
-	s64 n = u->len ? stream_move(hostfile_of(f), u, false) : 0;
+	struct hostfile *h = hostfile_of(f);
+	s64 n = h->tty ? tty_check_io(h->tty, u->task, false) : 0;
 
+	if (n || !u->len)
+		return n;
+	n = stream_move(h, u, false);
 	if (n > 0)
 		uio_advance(u, n);
 	return n;
@@ -137,8 +141,12 @@ static s64 stream_read(struct file *f, struct uio *u, u64 *pos)
 
 static s64 stream_write(struct file *f, struct uio *u, u64 *pos)
 {
-	s64 n = u->len ? stream_move(hostfile_of(f), u, true) : 0;
+	struct hostfile *h = hostfile_of(f);
+	s64 n = h->tty ? tty_check_io(h->tty, u->task, true) : 0;
 
+	if (n || !u->len)
+		return n;
+	n = stream_move(h, u, true);
 	if (n > 0)
 		uio_advance(u, n);
 	return n;
@@ -225,12 +233,7 @@ static void stream_poll_start(struct file *f)
 		waitq_wake(&hostfile_of(f)->wq, now);
 }
 
-/* ---- terminals, ioctl ---- */
-
-static int hostfile_tty_check(struct file *f, struct task *t, bool write)
-{
-	return tty_check_io(hostfile_of(f)->tty, t, write);
-}
+/* ---- ioctl ---- */
 
 static s64 hostfile_ioctl(struct file *f, struct task *t, u32 cmd, u64 arg)
 {
@@ -305,18 +308,6 @@ static const struct file_ops hostfile_stream_ops = {
 	.release = hostfile_release,
 };
 
-static const struct file_ops hostfile_tty_ops = {
-	.read = stream_read,
-	.write = stream_write,
-	.check_io = hostfile_tty_check,
-	.poll = stream_poll,
-	.waitq = stream_waitq,
-	.poll_start = stream_poll_start,
-	.ioctl = hostfile_ioctl,
-	.setfl = hostfile_setfl,
-	.release = hostfile_release,
-};
-
 static const struct file_ops hostfile_plain_ops = {
 	.read = plain_read,
 	.write = plain_write,
@@ -331,7 +322,7 @@ static const struct file_ops hostfile_plain_ops = {
 
 static const struct file_ops *hostfile_ops(const struct hostfile *h)
 {
-	return h->always_ready ? &hostfile_plain_ops : h->tty ? &hostfile_tty_ops : &hostfile_stream_ops;
+	return h->always_ready ? &hostfile_plain_ops : &hostfile_stream_ops;
 }
 
 /* ---- the inode ---- */

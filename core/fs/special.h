@@ -22,8 +22,8 @@ void epoll_file_released(struct file *f);
 
 /* fcntl(F_GETLK, F_SETLK, F_SETLKW, F_OFD_*): `arg` is the guest's struct flock. */
 long locks_fcntl(struct task *t, struct file *f, int cmd, gva_t arg);
-/* A descriptor of `f` was closed in t's table: its POSIX locks on the inode go. Called by fd_close, dup2, exec, exit. */
-void file_locks_closed(struct task *t, struct file *f);
+/* A descriptor of `f` in `table` was closed: that table's POSIX locks on the inode go. Called by close, dup2, exec, exit. */
+void file_locks_closed(struct fd_table *table, struct file *f);
 /* The last reference of `f` goes: flock and OFD locks of it. Called by file_put before ops->release. */
 void file_locks_released(struct file *f);
 /* The inode is being freed. */
