@@ -74,9 +74,17 @@ struct cred {
 };
 
 struct session {
-	atomic_int refs;
+	atomic_int refs;		/* thread groups in it */
 	int sid;
 	struct tty *tty;		/* controlling terminal (fs/tty.c); locked by tasklist */
+};
+
+TAILQ_HEAD(thread_group_list, thread_group);
+
+struct pgrp {				/* locked by tasklist; gone with its last member */
+	int id;
+	struct session *session;	/* of all members */
+	struct thread_group_list members;	/* linked by thread_group.pgrp_link; zombies too until reaped */
 };
 
 struct rusage_sum {
@@ -88,15 +96,19 @@ struct thread_group {
 	int tgid;			/* immutable */
 	pthread_mutex_t lock;
 
-	TAILQ_HEAD(, task) threads;	/* locked by tasklist and lock: either to read */
-	int nthreads;			/* live ones */
-	struct task *leader;
+	TAILQ_HEAD(, task) threads;	/* live ones; locked by tasklist and lock: either to read */
+	int nthreads;			/* length of `threads` */
+	struct task *leader;		/* may be dead, and then is not in `threads`; NULL in group 1 and once reaped; locked likewise */
+	struct task *exec_task;		/* lock: a thread in execve that waits for all others to end */
 
 	struct thread_group *parent;	/* all these locked by tasklist */
-	TAILQ_HEAD(, thread_group) children;
+	struct thread_group_list children;
 	TAILQ_ENTRY(thread_group) sibling;
-	int pgid;
+	TAILQ_ENTRY(thread_group) pgrp_link;
+	struct pgrp *pgrp;
+	int pgid;			/* pgrp->id; may be read without a lock where it need not be exact */
 	struct session *session;
+	int parent_tid;			/* the parent's thread that made it: for __WNOTHREAD and PR_SET_PDEATHSIG */
 	int exit_signal;		/* to the parent when it ends; 0: none */
 	bool zombie, reaped;
 	bool subreaper;
@@ -105,9 +117,13 @@ struct thread_group {
 	struct waitq wait_children;	/* wait4 sleeps here; also pidfd and signalfd readiness */
 	bool exiting;			/* lock: exit_group or a fatal signal; `exit_status` is final */
 	int exit_status;		/* as wait4 reports it */
-	int stop_signal;		/* lock: != 0 while stopped */
+	int stop_signal;		/* lock: != 0 while stopping or stopped */
+	u32 stop_seq;			/* lock: number of the present or last stop */
+	int nstopped;			/* lock: threads that have heard it */
+	bool stopped;			/* lock: all of them have */
 	bool stop_reported, continued;	/* lock: what wait4 still has to tell */
 	bool stop_taken;		/* lock: a stop signal is being acted on; false again if a SIGCONT overtakes it */
+	bool notify_continued;		/* lock: the parent has not had its SIGCHLD for `continued` yet */
 	struct waitq stopped_wait;	/* stopped tasks sleep here until SIGCONT or SIGKILL */
 
 	struct rlimit rlim[RLIM_NLIMITS];	/* lock */
@@ -120,10 +136,16 @@ struct thread_group {
 	bool exec_done;			/* has called execve: setpgid by the parent is EACCES */
 };
 
+struct task_sched {			/* remembered for the guest; the host schedules as it likes */
+	int policy, priority, nice, ioprio;
+	bool reset_on_fork;
+	u64 affinity[16];		/* 1024 CPUs */
+};
+
 struct task {
 	TAILQ_ENTRY(task) thread_link;
 	atomic_int refs;		/* pid table, running thread, waiters */
-	int tid;			/* immutable */
+	int tid;			/* tasklist to write (exec gives a thread its leader's); own thread reads without */
 	struct thread_group *tg;	/* immutable */
 
 	/* own */
@@ -135,7 +157,7 @@ struct task {
 	struct fs_place *place;		/* likewise */
 	struct cred *cred;		/* likewise */
 	struct sighand *sighand;	/* replaced under tg->lock; put only after the task has left tg->threads */
-	gva_t clear_child_tid;
+	gva_t clear_child_tid, set_child_tid;
 	gva_t robust_list;
 	gva_t rseq;
 	u64 robust_len;
@@ -148,6 +170,9 @@ struct task {
 	u64 personality;
 	bool no_new_privs;
 	struct vfork_done *vfork;	/* the parent that waits for our exec or exit */
+	int exit_status;		/* as wait4 reports it */
+	u32 securebits;			/* SECBIT_* */
+	u64 tick;			/* TSC at the last border between guest and sentry */
 	int syscall_nr;			/* of the call being handled, -1 otherwise */
 
 	/* signals; locked by tg->lock */
@@ -159,14 +184,20 @@ struct task {
 	u64 trapno, trap_error, trap_addr;	/* own: of the last fault, as sigcontext shows them */
 
 	/* sleeping and being woken */
-	atomic_uint wake_seq;		/* futex word of task_block() */
+	atomic_uint wake_word;		/* futex word of task_block(); see block.c */
 	atomic_uint work;		/* TASK_* bits: look before entering the guest */
 	atomic_bool in_guest;		/* switch_to() under way: interrupt() is needed to be heard */
+	atomic_int kickers;		/* threads inside task_kick() that may use `ctx` */
 	atomic_int state;		/* 'R', 'S', 'T', 'Z' as /proc shows it */
-	pthread_t thread;
+	atomic_uint start;		/* hand-shake of a new thread with its maker; see clone.c */
+	void *start_fp;			/* extended state to begin with; the maker's to fill, the new thread's to free */
 	int host_tid;
+	u32 stop_seq;			/* tg->lock: the last stop it has heard */
+	bool dead;			/* tg->lock: not in tg->threads any more */
 
-	_Atomic u64 switches, faults, utime_ns, stime_ns, start_ns, nvcsw;
+	struct task_sched sched;	/* tg->lock */
+	_Atomic u64 switches, faults, user_ticks, sys_ticks, start_ns, nvcsw;	/* ticks: see usage.c */
+	_Atomic u64 entered;		/* TSC when the switch under way began, 0 outside */
 	u64 *syscall_counts;		/* a slot a syscall number; summed for --stats */
 };
 
@@ -193,14 +224,27 @@ int task_exec(struct task *t, struct file *file, const char *path, char **argv, 
 void task_exit(struct task *t, int status);		/* marks; the loop then ends the thread. Status as wait4's */
 void task_exit_group(struct task *t, int status);
 void task_kill_group(struct thread_group *tg, int signo);	/* as SIGKILL would, from any thread */
-_Noreturn void task_finish(struct task *t);		/* the last thing a task thread does */
+void task_finish(struct task *t);			/* the last thing a task thread does; t may be gone on return */
 
-/* pid table. find: no reference, tasklist held; get: with one. */
+/* ---- stopping (stop.c) ---- */
+void task_stop_group(struct task *t, int signo);	/* default action of a stop signal; own thread, no locks held */
+void task_stop_wait(struct task *t);			/* work bit TASK_STOP: sleep until continued or killed */
+void thread_group_continue(struct thread_group *tg);	/* SIGCONT was generated, whatever its disposition; tg->lock held */
+bool pgrp_orphaned(struct pgrp *g, struct thread_group *ignored);	/* tasklist held; `ignored` counts as gone, may be NULL */
+
+/* ---- pid table (pid.c). find: no reference, tasklist held; get: with one ---- */
+#define PID_MAX		32768
 extern pthread_rwlock_t tasklist;
+struct task *task_find(int tid);
 struct task *task_get(int tid);
+void task_ref(struct task *t);
 void task_put(struct task *t);
+struct thread_group *thread_group_find(int tgid);
 struct thread_group *thread_group_get(int tgid);
+void thread_group_ref(struct thread_group *tg);
 void thread_group_put(struct thread_group *tg);
+struct pgrp *pgrp_find(int pgid);
+struct session *session_find(int sid);
 int task_next_tgid(int from);				/* lowest live or zombie tgid >= from, or -1: for /proc */
 
 /* ---- the loop (run.c) ---- */
@@ -214,6 +258,7 @@ extern const struct platform_ops *platform;		/* chosen at start-up, immutable af
  * early without a reason: callers test their condition again. 0, -EINTR, -ETIMEDOUT.
  */
 int task_block(struct task *t, u64 deadline);
+int task_block_killable(struct task *t, u64 deadline);	/* only the end of the task counts as a signal */
 void task_wake(struct task *t);				/* any thread; sticks if the task is not asleep yet */
 void task_kick(struct task *t, u32 work);		/* set work bits, wake it or interrupt its switch */
 bool task_interrupted(struct task *t);			/* would task_block return -EINTR now? */

@@ -1,0 +1,444 @@
+/*
+ * Futexes.
+ *
+ * Waiters hang in hashed buckets, a lock each. A waiter reads the guest's word under its bucket's lock, and a waker
+ * takes that lock after the guest has changed the word: so either the waiter sees the new value, or the waker finds the
+ * waiter. The word is pinned while it is read, and never while anybody sleeps.
+ *
+ * A waiter lives on its task's stack. Waking one is done in two steps: it is unlinked under the bucket's lock (bucket
+ * becomes NULL), then, with no lock held, marked `woken` and its task woken; after `woken` it may be gone at any moment.
+ * A waiter that gives up and finds itself unlinked waits for `woken`, which is a few instructions away.
+ *
+ * Two buckets are locked in the order of their addresses. A bucket lock is a leaf: uaccess happens before it is taken.
+ */
+#include "task/futex.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "mm/mm.h"
+#include "task/internal.h"
+
+#define BUCKET_BITS	8
+#define ROBUST_LIMIT	2048		/* entries of a robust list that are looked at, as in the kernel */
+
+struct futex_waiter {
+	TAILQ_ENTRY(futex_waiter) link;	/* locked by the bucket */
+	_Atomic(struct futex_bucket *) bucket;	/* NULL: not queued. Changed under the lock of the old and the new one */
+	struct futex_key key;		/* likewise */
+	u32 bitset;
+	struct task *task;
+	struct futex_waiter *next;	/* of a list of those to be woken */
+	atomic_bool woken;
+};
+
+struct futex_bucket {
+	pthread_mutex_t lock;
+	TAILQ_HEAD(, futex_waiter) waiters;
+};
+
+static struct futex_bucket buckets[1 << BUCKET_BITS];
+static pthread_once_t buckets_once = PTHREAD_ONCE_INIT;
+
+static void init_buckets(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(buckets); i++) {
+		pthread_mutex_init(&buckets[i].lock, NULL);
+		TAILQ_INIT(&buckets[i].waiters);
+	}
+}
+
+static struct futex_bucket *bucket_of(const struct futex_key *key)
+{
+	u64 h = ((u64)(uintptr_t)key->object ^ key->offset >> 2) * 0x9e3779b97f4a7c15ull;
+
+	pthread_once(&buckets_once, init_buckets);
+	return &buckets[h >> (64 - BUCKET_BITS)];
+}
+
+static bool same_key(const struct futex_key *a, const struct futex_key *b)
+{
+	return a->object == b->object && a->offset == b->offset;
+}
+
+static u32 load_word(const u32 *word)
+{
+	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+/* Pins the word; -EINVAL if it is not aligned. */
+static int get_word(struct task *t, gva_t addr, bool shared, enum access want, u32 **word, struct futex_key *key)
+{
+	if (addr % sizeof(u32))
+		return -EINVAL;
+	if (!guest_range_ok(addr, sizeof(u32)))
+		return -EFAULT;
+	return uaccess_word(t->mm, addr, shared, want, word, key) ? -EFAULT : 0;
+}
+
+static int get_key(struct task *t, gva_t addr, bool shared, struct futex_key *key)
+{
+	u32 *word;
+	int err;
+
+	err = get_word(t, addr, shared, ACCESS_READ, &word, key);
+	if (!err)
+		uaccess_word_unpin(word);
+	return err;
+}
+
+/* ---- queueing ---- */
+
+static void enqueue(struct futex_waiter *w, struct futex_bucket *b)
+{
+	TAILQ_INSERT_TAIL(&b->waiters, w, link);
+	atomic_store(&w->bucket, b);
+}
+
+/* Bucket's lock held. */
+static void unlink_waiter(struct futex_waiter *w, struct futex_bucket *b, struct futex_waiter **list)
+{
+	TAILQ_REMOVE(&b->waiters, w, link);
+	task_ref(w->task);
+	w->next = *list;
+	*list = w;
+	atomic_store(&w->bucket, NULL);
+}
+
+/* No lock held. The list is in reverse order of waiting; who runs first is the host's to decide anyway. */
+static int wake_list(struct futex_waiter *list)
+{
+	int n = 0;
+
+	while (list) {
+		struct futex_waiter *w = list;
+		struct task *t = w->task;
+
+		list = w->next;
+		atomic_store(&w->woken, true);
+		task_wake(t);
+		task_put(t);
+		n++;
+	}
+	return n;
+}
+
+/* Own thread. True if it had been woken (or is being woken) before we could leave the queue. */
+static bool dequeue(struct futex_waiter *w)
+{
+	struct futex_bucket *b;
+
+	while ((b = atomic_load(&w->bucket))) {
+		pthread_mutex_lock(&b->lock);
+		if (atomic_load(&w->bucket) == b) {
+			TAILQ_REMOVE(&b->waiters, w, link);
+			atomic_store(&w->bucket, NULL);
+			pthread_mutex_unlock(&b->lock);
+			return false;
+		}
+		pthread_mutex_unlock(&b->lock);		/* requeued or woken meanwhile */
+	}
+	while (!atomic_load(&w->woken))
+		sched_yield();
+	return true;
+}
+
+/* Test the word and queue, in one. */
+static int prepare(struct task *t, struct futex_waiter *w, gva_t addr, bool shared, u32 val, u32 bitset)
+{
+	struct futex_bucket *b;
+	u32 *word;
+	int err;
+
+	err = get_word(t, addr, shared, ACCESS_READ, &word, &w->key);
+	if (err)
+		return err;
+	w->task = t;
+	w->bitset = bitset;
+	b = bucket_of(&w->key);
+	pthread_mutex_lock(&b->lock);
+	if (load_word(word) == val)
+		enqueue(w, b);
+	else
+		err = -EAGAIN;
+	pthread_mutex_unlock(&b->lock);
+	uaccess_word_unpin(word);
+	return err;
+}
+
+int futex_wait(struct task *t, gva_t addr, bool shared, u32 val, u64 deadline, u32 bitset)
+{
+	struct futex_waiter w = { 0 };
+	int err;
+
+	if (!bitset)
+		return -EINVAL;
+	err = prepare(t, &w, addr, shared, val, bitset);
+	if (err)
+		return err;
+	while (!err && !atomic_load(&w.woken))
+		err = task_block(t, deadline);
+	return dequeue(&w) ? 0 : err;
+}
+
+/* Leaves all queues; the index of the first that had been woken, or -1. */
+static int dequeue_many(struct futex_waiter *w, int n)
+{
+	int woken = -1;
+
+	for (int i = 0; i < n; i++)
+		if (dequeue(&w[i]) && woken < 0)
+			woken = i;
+	return woken;
+}
+
+static bool any_woken(struct futex_waiter *w, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (atomic_load(&w[i].woken))
+			return true;
+	return false;
+}
+
+int futex_wait_many(struct task *t, const struct futex_wait_spec *spec, int n, u64 deadline)
+{
+	struct futex_waiter *w = calloc(n, sizeof(*w));
+	int err = 0, queued, woken;
+
+	if (!w)
+		return -ENOMEM;
+	for (queued = 0; queued < n; queued++) {
+		err = prepare(t, &w[queued], spec[queued].addr, spec[queued].shared, spec[queued].val,
+			      FUTEX_BITSET_MATCH_ANY);
+		if (err)
+			break;
+	}
+	while (!err && !any_woken(w, queued))
+		err = task_block(t, deadline);
+	woken = dequeue_many(w, queued);
+	free(w);
+	return woken >= 0 ? woken : err;
+}
+
+/* ---- waking ---- */
+
+/* Bucket's lock held. Unlinks at most n that match; returns how many. */
+static int take_waiters(struct futex_bucket *b, const struct futex_key *key, int n, u32 bitset, struct futex_waiter **list)
+{
+	struct futex_waiter *w, *next;
+	int taken = 0;
+
+	for (w = TAILQ_FIRST(&b->waiters); w && taken < n; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (!same_key(&w->key, key) || !(w->bitset & bitset))
+			continue;
+		unlink_waiter(w, b, list);
+		taken++;
+	}
+	return taken;
+}
+
+static int wake_key(const struct futex_key *key, int n, u32 bitset)
+{
+	struct futex_bucket *b = bucket_of(key);
+	struct futex_waiter *list = NULL;
+
+	pthread_mutex_lock(&b->lock);
+	take_waiters(b, key, n, bitset, &list);
+	pthread_mutex_unlock(&b->lock);
+	return wake_list(list);
+}
+
+int futex_wake(struct task *t, gva_t addr, bool shared, int n, u32 bitset)
+{
+	struct futex_key key;
+	int err;
+
+	if (!bitset)
+		return -EINVAL;
+	err = get_key(t, addr, shared, &key);
+	return err ? err : wake_key(&key, MAX(n, 1), bitset);	/* the kernel, too, wakes one for n <= 0 */
+}
+
+int futex_wake_addr(struct task *t, gva_t addr, int n)
+{
+	return futex_wake(t, addr, true, n, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void lock_two(struct futex_bucket *a, struct futex_bucket *b)
+{
+	pthread_mutex_lock(a < b ? &a->lock : &b->lock);
+	if (a != b)
+		pthread_mutex_lock(a < b ? &b->lock : &a->lock);
+}
+
+static void unlock_two(struct futex_bucket *a, struct futex_bucket *b)
+{
+	pthread_mutex_unlock(&a->lock);
+	if (a != b)
+		pthread_mutex_unlock(&b->lock);
+}
+
+/* Both locks held. */
+static int move_waiters(struct futex_bucket *from, const struct futex_key *key, struct futex_bucket *to,
+			const struct futex_key *to_key, int n)
+{
+	struct futex_waiter *w, *next;
+	int moved = 0;
+
+	for (w = TAILQ_FIRST(&from->waiters); w && moved < n; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (!same_key(&w->key, key))
+			continue;
+		moved++;
+		w->key = *to_key;
+		if (from == to)
+			continue;
+		TAILQ_REMOVE(&from->waiters, w, link);
+		enqueue(w, to);
+	}
+	return moved;
+}
+
+int futex_requeue(struct task *t, gva_t addr, gva_t to, bool shared, int n, int move, const u32 *cmp)
+{
+	struct futex_waiter *list = NULL;
+	struct futex_bucket *a, *b;
+	struct futex_key ka, kb;
+	int err, moved = 0;
+	u32 *word;
+
+	if (n < 0 || move < 0)
+		return -EINVAL;
+	err = get_key(t, to, shared, &kb);
+	if (!err)
+		err = get_word(t, addr, shared, ACCESS_READ, &word, &ka);
+	if (err)
+		return err;
+	a = bucket_of(&ka);
+	b = bucket_of(&kb);
+	lock_two(a, b);
+	if (cmp && load_word(word) != *cmp) {
+		err = -EAGAIN;
+	} else {
+		take_waiters(a, &ka, n, FUTEX_BITSET_MATCH_ANY, &list);
+		if (!same_key(&ka, &kb))
+			moved = move_waiters(a, &ka, b, &kb, move);
+	}
+	unlock_two(a, b);
+	uaccess_word_unpin(word);
+	n = wake_list(list);
+	return err ? err : n + moved;
+}
+
+/* The atomic operation that FUTEX_WAKE_OP does on its second word. False: the guest keeps changing it; try again. */
+static bool apply_op(u32 *word, u32 op, s32 arg, u32 *old)
+{
+	u32 value;
+
+	*old = load_word(word);
+	switch (op) {
+	case FUTEX_OP_SET: value = arg; break;
+	case FUTEX_OP_ADD: value = *old + arg; break;
+	case FUTEX_OP_OR: value = *old | arg; break;
+	case FUTEX_OP_ANDN: value = *old & ~arg; break;
+	default: value = *old ^ arg; break;
+	}
+	return __atomic_compare_exchange_n(word, old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static bool compare_op(s32 old, u32 cmp, s32 arg)
+{
+	switch (cmp) {
+	case FUTEX_OP_CMP_EQ: return old == arg;
+	case FUTEX_OP_CMP_NE: return old != arg;
+	case FUTEX_OP_CMP_LT: return old < arg;
+	case FUTEX_OP_CMP_GE: return old >= arg;
+	case FUTEX_OP_CMP_LE: return old <= arg;
+	default: return old > arg;
+	}
+}
+
+int futex_wake_op(struct task *t, gva_t addr, gva_t addr2, bool shared, int n, int n2, u32 encoded)
+{
+	u32 op = encoded >> 28 & 7, cmp = encoded >> 24 & 15, old = 0;
+	s32 oparg = (s32)(encoded << 8) >> 20, cmparg = (s32)(encoded << 20) >> 20;
+	struct futex_waiter *list = NULL;
+	struct futex_bucket *a, *b;
+	struct futex_key ka, kb;
+	u32 *word;
+	int err;
+
+	if (op > FUTEX_OP_XOR || cmp > FUTEX_OP_CMP_GT)
+		return -ENOSYS;
+	if (encoded >> 28 & FUTEX_OP_OPARG_SHIFT)
+		oparg = (s32)((u32)1 << (oparg & 31));
+	err = get_key(t, addr, shared, &ka);
+	if (!err)
+		err = get_word(t, addr2, shared, ACCESS_WRITE, &word, &kb);
+	if (err)
+		return err;
+	a = bucket_of(&ka);
+	b = bucket_of(&kb);
+	lock_two(a, b);
+	while (!apply_op(word, op, oparg, &old))
+		;
+	take_waiters(a, &ka, MAX(n, 1), FUTEX_BITSET_MATCH_ANY, &list);
+	if (compare_op(old, cmp, cmparg))
+		take_waiters(b, &kb, MAX(n2, 1), FUTEX_BITSET_MATCH_ANY, &list);
+	unlock_two(a, b);
+	uaccess_word_unpin(word);
+	return wake_list(list);
+}
+
+/* ---- robust lists ---- */
+
+/* A lock whose owner, this task, has died: say so in its word, and let one waiter find out. */
+static int owner_died(struct task *t, gva_t addr, bool pending)
+{
+	struct futex_key key;
+	u32 *word, old, new;
+	int err;
+
+	err = get_word(t, addr, true, ACCESS_WRITE, &word, &key);
+	if (err)
+		return err;
+	old = load_word(word);
+	do {
+		if ((old & FUTEX_TID_MASK) != (u32)t->tid)
+			break;
+		new = (old & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+	} while (!__atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	uaccess_word_unpin(word);
+	/* A pending unlock may have cleared the word and died before its wake-up. */
+	if (((old & FUTEX_TID_MASK) == (u32)t->tid && (old & FUTEX_WAITERS)) || (pending && !old))
+		wake_key(&key, 1, FUTEX_BITSET_MATCH_ANY);
+	return 0;
+}
+
+/* The list is the guest's: it may be circular, broken or endless. Bit 0 of a pointer marks a PI futex: not ours. */
+void futex_exit_robust(struct task *t)
+{
+	struct robust_list_head head;
+	gva_t base = t->robust_list, entry, next;
+	bool pi;
+	u64 pending;
+
+	if (!base || copy_in(t->mm, &head, base, sizeof(head)))
+		return;
+	pending = (u64)head.list_op_pending & ~1ull;
+	entry = (u64)head.list.next;
+	for (int i = 0; i < ROBUST_LIMIT && (entry & ~1ull) != base; i++) {
+		pi = entry & 1;
+		entry &= ~1ull;
+		if (get_user(t->mm, &next, entry))
+			next = base;		/* this one is still handled; then the walk ends */
+		if (entry != pending && !pi && owner_died(t, entry + head.futex_offset, false))
+			break;
+		entry = next;
+	}
+	if (pending && !((u64)head.list_op_pending & 1))
+		owner_died(t, pending + head.futex_offset, true);
+}

@@ -1,0 +1,220 @@
+/* Tasks, thread groups and signal handler tables as objects; the sandbox's count of tasks. start.c makes the first one. */
+#include "task/task.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "fs/fs.h"
+#include "mm/mm.h"
+#include "task/internal.h"
+
+/*
+ * A task thread's stack. Deep enough for a path walk with its buffers; small, because a guest may have thousands. The
+ * sanitizers' frames are several times as large.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HOST_STACK	((size_t)1 << 20)
+#else
+#define HOST_STACK	((size_t)256 << 10)
+#endif
+
+static pthread_mutex_t sandbox_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t sandbox_cond = PTHREAD_COND_INITIALIZER;	/* first_gone, live == 0 */
+static int live;			/* tasks; sandbox_lock */
+static bool first_gone;			/* sandbox_lock */
+static int first_status;		/* sandbox_lock */
+_Atomic bool sandbox_ending;
+
+struct sighand *sighand_new(void)
+{
+	struct sighand *s = calloc(1, sizeof(*s));
+
+	if (s) {
+		pthread_mutex_init(&s->lock, NULL);
+		s->refs = 1;
+	}
+	return s;
+}
+
+struct sighand *sighand_copy(struct sighand *s)
+{
+	struct sighand *copy = sighand_new();
+
+	if (copy) {
+		pthread_mutex_lock(&s->lock);
+		for (int i = 0; i < NSIG_GUEST; i++)
+			copy->action[i] = s->action[i];
+		pthread_mutex_unlock(&s->lock);
+	}
+	return copy;
+}
+
+void sighand_put(struct sighand *s)
+{
+	if (s && atomic_fetch_sub(&s->refs, 1) == 1)
+		free(s);
+}
+
+static void pending_drop(struct sigpending *p)
+{
+	struct queued_signal *q;
+
+	while ((q = TAILQ_FIRST(&p->queue))) {
+		TAILQ_REMOVE(&p->queue, q, link);
+		free(q);
+	}
+	p->set = 0;
+}
+
+struct task *task_new(struct thread_group *tg)
+{
+	struct task *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->refs = 2;
+	t->tg = tg;
+	thread_group_ref(tg);
+	t->state = 'R';
+	t->syscall_nr = -1;
+	t->timer_slack_ns = 50000;
+	t->sched.ioprio = 0;
+	TAILQ_INIT(&t->pending.queue);
+	return t;
+}
+
+/* Everything but what the running thread drops in task_finish(): others may look at these until the last reference. */
+static void task_free(struct task *t)
+{
+	pending_drop(&t->pending);
+	sighand_put(t->sighand);
+	if (t->cred)
+		cred_put(t->cred);
+	thread_group_put(t->tg);
+	free(t->start_fp);
+	free(t);
+}
+
+void task_free_unlinked(struct task *t)
+{
+	if (t->mm)
+		mm_put(t->mm);
+	if (t->files)
+		fd_table_put(t->files);
+	if (t->place)
+		fs_place_put(t->place);
+	task_free(t);
+}
+
+void task_ref(struct task *t)
+{
+	atomic_fetch_add(&t->refs, 1);
+}
+
+void task_put(struct task *t)
+{
+	if (atomic_fetch_sub(&t->refs, 1) == 1)
+		task_free(t);
+}
+
+struct thread_group *thread_group_new(void)
+{
+	struct thread_group *tg = calloc(1, sizeof(*tg));
+
+	if (!tg)
+		return NULL;
+	tg->refs = 1;
+	pthread_mutex_init(&tg->lock, NULL);
+	TAILQ_INIT(&tg->threads);
+	TAILQ_INIT(&tg->children);
+	TAILQ_INIT(&tg->pending.queue);
+	waitq_init(&tg->wait_children);
+	waitq_init(&tg->stopped_wait);
+	return tg;
+}
+
+void thread_group_ref(struct thread_group *tg)
+{
+	atomic_fetch_add(&tg->refs, 1);
+}
+
+void thread_group_put(struct thread_group *tg)
+{
+	if (atomic_fetch_sub(&tg->refs, 1) != 1)
+		return;
+	pending_drop(&tg->pending);
+	free(tg);
+}
+
+/* ---- the sandbox as a whole ---- */
+
+bool sandbox_add_task(void)
+{
+	bool ok;
+
+	pthread_mutex_lock(&sandbox_lock);
+	ok = live < TASKS_MAX && !sandbox_ending;
+	if (ok)
+		live++;
+	pthread_mutex_unlock(&sandbox_lock);
+	return ok;
+}
+
+void sandbox_remove_task(void)
+{
+	pthread_mutex_lock(&sandbox_lock);
+	if (!--live)
+		pthread_cond_broadcast(&sandbox_cond);
+	pthread_mutex_unlock(&sandbox_lock);
+}
+
+/* As when a container's init ends: everyone else is killed. Adopted zombies are reaped by group 1 as they come. */
+void sandbox_first_gone(struct thread_group *first, int status)
+{
+	atomic_store(&sandbox_ending, true);
+	for (int id = INIT_PID + 1; id < PID_MAX; id++) {
+		struct thread_group *tg = thread_group_find(id);
+
+		if (tg && tg != first)
+			task_kill_group(tg, SIGKILL);
+	}
+	pthread_mutex_lock(&sandbox_lock);
+	first_gone = true;
+	first_status = status;
+	pthread_cond_broadcast(&sandbox_cond);
+	pthread_mutex_unlock(&sandbox_lock);
+}
+
+#define END_PATIENCE_S	3	/* for tasks stuck in a host call; the backends' stubs die with us anyway */
+
+int task_wait_init(void)
+{
+	struct timespec until;
+	int status;
+
+	pthread_mutex_lock(&sandbox_lock);
+	while (!first_gone)
+		pthread_cond_wait(&sandbox_cond, &sandbox_lock);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += END_PATIENCE_S;
+	while (live && !pthread_cond_timedwait(&sandbox_cond, &sandbox_lock, &until))
+		;
+	status = first_status;
+	pthread_mutex_unlock(&sandbox_lock);
+	return status & 0x7f ? 128 + (status & 0x7f) : (status >> 8) & 0xff;
+}
+
+int task_thread_start(struct task *t)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int err;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, MAX(HOST_STACK, (size_t)PTHREAD_STACK_MIN));
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	err = pthread_create(&thread, &attr, task_main, t);
+	pthread_attr_destroy(&attr);
+	return err ? -EAGAIN : 0;
+}
