@@ -144,6 +144,11 @@ static void close_file(struct fd_table *t, struct task *task, struct file *f)
 	file_put(f);
 }
 
+bool fd_table_shared(struct fd_table *t)
+{
+	return atomic_load(&t->refs) > 1;
+}
+
 void fd_table_put(struct fd_table *t)
 {
 	struct fd_array *a, *older;

@@ -204,6 +204,7 @@ struct fd_table;
 struct fd_table *fd_table_new(void);
 struct fd_table *fd_table_copy(struct fd_table *t);	/* fork; NULL when out of memory */
 void fd_table_get(struct fd_table *t);
+bool fd_table_shared(struct fd_table *t);		/* has another reference now: exec and close_range then copy it */
 void fd_table_put(struct fd_table *t);			/* closes all with the last reference */
 void fd_table_exec(struct fd_table *t, struct task *task);	/* close-on-exec */
 struct file *fd_get(struct fd_table *t, int fd);	/* with a reference, or NULL. O_PATH files too: callers that do i/o use fd_get_io */

@@ -7,6 +7,7 @@
  * already forgotten it.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>

@@ -152,6 +152,7 @@ static int switch_mm(struct task *t, struct mm *mm)
 	return platform->context_create(&t->ctx);
 }
 
+/* Dispositions and descriptors that another process shares (CLONE_SIGHAND, CLONE_FILES) stay with that one. */
 static int unshare_sighand(struct task *t)
 {
 	struct sighand *old = t->sighand, *own;
@@ -168,6 +169,22 @@ static int unshare_sighand(struct task *t)
 	return 0;
 }
 
+static int unshare_files(struct task *t)
+{
+	struct fd_table *old = t->files, *own;
+
+	if (!fd_table_shared(old))
+		return 0;
+	own = fd_table_copy(old);
+	if (!own)
+		return -ENOMEM;
+	pthread_mutex_lock(&t->tg->lock);
+	t->files = own;
+	pthread_mutex_unlock(&t->tg->lock);
+	fd_table_put(old);
+	return 0;
+}
+
 static int replace_program(struct task *t, struct mm *mm, const struct load_result *res)
 {
 	int err;
@@ -177,6 +194,8 @@ static int replace_program(struct task *t, struct mm *mm, const struct load_resu
 	if (err)
 		return err;
 	err = unshare_sighand(t);
+	if (!err)
+		err = unshare_files(t);
 	if (err)
 		return err;
 	fd_table_exec(t->files, t);

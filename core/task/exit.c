@@ -371,6 +371,8 @@ void task_finish(struct task *t)
 	leader = t == tg->leader;
 	thread_group_ref(tg);
 	last = unlink_task(t);
+	if (!last)
+		signal_thread_exit(t);
 	if (!leader)
 		task_put(t);		/* the table's */
 	task_put(t);			/* this thread's */

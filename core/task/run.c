@@ -79,15 +79,13 @@ static bool wants_restart(const struct task *t)
 static bool do_work(struct task *t)
 {
 	do {
-		u32 work = atomic_load(&t->work);
-
-		if (work & TASK_EXIT)
-			return false;
-		if (work & TASK_STOP)
+		while (atomic_load(&t->work) & (TASK_EXIT | TASK_STOP)) {
+			if (atomic_load(&t->work) & TASK_EXIT)
+				return false;
 			task_stop_wait(t);
-		else
-			signal_deliver(t);
-	} while (atomic_load(&t->work) & (TASK_EXIT | TASK_STOP));
+		}
+		signal_deliver(t);
+	} while (atomic_load(&t->work));
 	return true;
 }
 

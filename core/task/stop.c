@@ -17,8 +17,9 @@ void task_stop_group(struct task *self, int signo)
 	struct task *t;
 
 	pthread_mutex_lock(&tg->lock);
-	if (!tg->exiting && !tg->exec_task && !tg->stop_signal && !(tg->pending.set & SIGBIT(SIGCONT))) {
+	if (!tg->exiting && !tg->exec_task && !tg->stop_signal && tg->stop_taken) {
 		tg->stop_signal = signo;
+		tg->stop_taken = false;
 		tg->nstopped = 0;
 		tg->stop_seq++;
 		tg->stopped = tg->stop_reported = tg->continued = tg->notify_continued = false;

@@ -56,17 +56,6 @@ void sighand_put(struct sighand *s)
 		free(s);
 }
 
-static void pending_drop(struct sigpending *p)
-{
-	struct queued_signal *q;
-
-	while ((q = TAILQ_FIRST(&p->queue))) {
-		TAILQ_REMOVE(&p->queue, q, link);
-		free(q);
-	}
-	p->set = 0;
-}
-
 struct task *task_new(struct thread_group *tg)
 {
 	struct task *t = calloc(1, sizeof(*t));
@@ -80,14 +69,15 @@ struct task *task_new(struct thread_group *tg)
 	t->syscall_nr = -1;
 	t->timer_slack_ns = 50000;
 	t->sched.ioprio = 0;
-	TAILQ_INIT(&t->pending.queue);
+	sigpending_init(&t->pending);
+	signal_altstack_reset(t);
 	return t;
 }
 
 /* Everything but what the running thread drops in task_finish(): others may look at these until the last reference. */
 static void task_free(struct task *t)
 {
-	pending_drop(&t->pending);
+	sigpending_clear(&t->pending);
 	sighand_put(t->sighand);
 	if (t->cred)
 		cred_put(t->cred);
@@ -128,7 +118,7 @@ struct thread_group *thread_group_new(void)
 	pthread_mutex_init(&tg->lock, NULL);
 	TAILQ_INIT(&tg->threads);
 	TAILQ_INIT(&tg->children);
-	TAILQ_INIT(&tg->pending.queue);
+	sigpending_init(&tg->pending);
 	waitq_init(&tg->wait_children);
 	waitq_init(&tg->stopped_wait);
 	return tg;
@@ -143,7 +133,7 @@ void thread_group_put(struct thread_group *tg)
 {
 	if (atomic_fetch_sub(&tg->refs, 1) != 1)
 		return;
-	pending_drop(&tg->pending);
+	sigpending_clear(&tg->pending);
 	free(tg);
 }
 
