@@ -124,7 +124,6 @@ struct thread_group {
 	bool stop_reported, continued;	/* lock: what wait4 still has to tell */
 	bool stop_taken;		/* lock: a stop signal is being acted on; false again if a SIGCONT overtakes it */
 	bool notify_continued;		/* lock: the parent has not had its SIGCHLD for `continued` yet */
-	bool stop_taken;		/* lock: a stop signal is being acted on; false again if a SIGCONT overtakes it */
 	struct waitq stopped_wait;	/* stopped tasks sleep here until SIGCONT or SIGKILL */
 
 	struct rlimit rlim[RLIM_NLIMITS];	/* lock */
