@@ -17,7 +17,6 @@ struct task;
 struct thread_group;
 struct session;
 struct file;
-struct inode;
 struct tty;
 struct pty;
 
@@ -40,7 +39,7 @@ struct tty_ops {
 	int (*get_winsize)(struct tty *tty, struct tty_winsize *out);
 	int (*set_winsize)(struct tty *tty, const struct tty_winsize *in);
 	s64 (*control)(struct tty *tty, u32 cmd, s64 arg);	/* TIOCINQ, TIOCOUTQ, TCFLSH, TCSBRK, TCXONC */
-	int (*open)(struct tty *tty, struct task *t, int flags, struct file **out);	/* another file on it, for /dev/tty */
+	int (*open)(struct tty *tty, struct task *t, struct file *f);	/* for /dev/tty */
 	void (*release)(struct tty *tty);
 };
 
@@ -78,11 +77,14 @@ int tty_check_io(struct tty *tty, struct task *t, bool write);
 /* Everything a terminal's ioctl can be; -ENOTTY for what is unknown. */
 s64 tty_ioctl(struct tty *tty, struct task *t, u32 cmd, u64 arg);
 
-/* open(2) of a terminal without O_NOCTTY: a session leader that has no controlling terminal gets this one. */
-void tty_open_ctty(struct tty *tty, struct task *t, int flags);
-
-/* /dev/tty: a file on the controlling terminal, or -ENXIO. */
-int tty_open_controlling(struct task *t, int flags, struct file **out);
+/*
+ * Opening, from inode_ops.open (devfs_open_rdev): `f` is being opened on its device inode, its flags are set; these set f->ops
+ * and f->data. 0, or -errno with `f` untouched. Without O_NOCTTY a session leader that has no controlling terminal
+ * gets the slave that it opens.
+ */
+int tty_open_controlling(struct task *t, struct file *f);	/* /dev/tty (5:0): -ENXIO without one */
+int pty_open_master(struct task *t, struct file *f);		/* /dev/ptmx (5:2): a new pair; -ENOSPC */
+int pty_open_slave(struct task *t, u32 index, struct file *f);	/* /dev/pts/N (136:N): -ENXIO, -EIO while locked */
 
 /* Its device number and foreground group for /proc/PID/stat (tty_nr, tpgid): 0 and -1 without one. */
 void tty_of_task(struct thread_group *tg, u64 *rdev, int *fg_pgid);
@@ -93,12 +95,9 @@ void tty_signal_foreground(struct tty *tty, int signo);
 /* The session's leader has ended (exit.c, no locks held): SIGHUP and SIGCONT to the foreground group, terminal let go. */
 void tty_session_exit(struct task *leader);
 
-/* ---- ptys (fs/pty.c) ---- */
+/* ---- /dev/pts (fs/pty.c) ---- */
 
-int pty_open_master(struct task *t, int flags, struct file **out);		/* /dev/ptmx */
-int pty_open_slave(struct task *t, u32 index, int flags, struct file **out);	/* /dev/pts/N; -ENXIO, -EIO while locked */
-int pty_next(int from);				/* lowest live index >= from, or -1: readdir of /dev/pts */
-/* Owner and time for stat of /dev/pts/N; -ENOENT. Mode is 0620, gid 5. */
-int pty_owner(u32 index, u32 *uid, u32 *gid);
+int pty_next(int from);				/* lowest live index >= from, or -1: for readdir */
+int pty_owner(u32 index, u32 *uid, u32 *gid);	/* for stat; -ENOENT. Mode is 0620 */
 
 #endif
