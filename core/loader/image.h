@@ -1,6 +1,6 @@
 /*
  * Inside the loader: what its parts tell each other. elf.c reads headers, map.c places and maps segments, script.c follows
- * #! lines, stack.c builds the first stack, vdso.c maps the vDSO, load.c puts them in order.
+ * #! lines, stack.c builds the first stack, vdso_map.c maps the vDSO, load.c puts them in order.
  */
 #ifndef TG_LOADER_IMAGE_H
 #define TG_LOADER_IMAGE_H
@@ -77,7 +77,7 @@ int script_follow(struct loading *l);
 int stack_check_args(struct loading *l);	/* -E2BIG */
 int stack_build(struct loading *l);		/* maps it, fills it, sets l->sp and the mm's fields */
 
-/* vdso.c */
+/* vdso_map.c */
 u64 vdso_span(void);				/* bytes that vdso_map() takes; 0 when there is no vDSO */
 int vdso_map(struct mm *mm, gva_t addr, const struct map_request *base, gva_t *ehdr);
 
