@@ -41,6 +41,7 @@ int hostfile_fd(struct file *f);			/* the host descriptor behind a hostfile or -
 /* ---- mounts: each makes a new instance; called once by fs_init ---- */
 int procfs_create(struct super **out);
 int sysfs_create(struct super **out);
+int devpts_create(struct super **out);
 /* Fills an empty tmpfs with device nodes, fd, stdin, pts/, shm/ and so on. `dir` is its root inode. */
 int devfs_populate(struct inode *dir);
 
