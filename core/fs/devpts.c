@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/sysmacros.h>
+#include <string.h>
 
 #include "fs/pseudo.h"
 #include "fs/special.h"
