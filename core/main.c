@@ -7,6 +7,7 @@
 
 #include "cli/auto.h"
 #include "cli/options.h"
+#include "fs/tty.h"
 #include "host/hostsig.h"
 #include "lib/log.h"
 #include "lib/version.h"
@@ -63,6 +64,7 @@ static int run(int argc, char **argv)
 	char why[512] = "";
 	int err, status;
 
+	hostsig_block();
 	knobs_reset();
 	err = run_options_parse(&o, argc, argv);
 	if (err)
@@ -80,6 +82,7 @@ static int run(int argc, char **argv)
 	}
 	err = task_start_init(o.argv[0], o.argv, o.envp, place, platform, why, sizeof(why));
 	status = err ? start_failed(err, why) : task_wait_init();
+	tty_restore_host();
 	if (o.stats_path && !err) {
 		err = stats_write(o.stats_path);
 		if (err) {

@@ -9,7 +9,6 @@
 #define TG_FS_TTY_H
 
 #include <stdatomic.h>
-#include <termios.h>
 
 #include "lib/types.h"
 
@@ -60,6 +59,9 @@ void tty_put(struct tty *tty);
 /* The terminal behind host descriptor `fd`, one object for all descriptors on it; NULL if it is none. Not referenced. */
 struct tty *tty_of_host_fd(int fd);
 
+/* The controlling terminal that the sandbox was started with, or NULL. Not referenced: it lives as long as the sentry. */
+struct tty *tty_of_host(void);
+
 /* Makes the terminal of host descriptors 0, 1, 2 (if any) the controlling one of the first task's session. Once. */
 void tty_adopt_init(struct task *first);
 
@@ -92,8 +94,11 @@ void tty_of_task(struct thread_group *tg, u64 *rdev, int *fg_pgid);
 /* A signal that a terminal raises (SIGINT, SIGQUIT, SIGTSTP, SIGWINCH) to its foreground group. */
 void tty_signal_foreground(struct tty *tty, int signo);
 
-/* The session's leader has ended (exit.c, no locks held): SIGHUP and SIGCONT to the foreground group, terminal let go. */
-void tty_session_exit(struct task *leader);
+/* `tg` has ended (exit.c, no locks held). If it led a session: SIGHUP and SIGCONT to the foreground group, terminal let go. */
+void tty_group_exit(struct thread_group *tg);
+
+/* A member of a process group has stopped (stop.c, tasklist held): if that stops all of the first job, stop the sentry. */
+void tty_group_stopped(struct thread_group *tg, int signo);
 
 /* ---- /dev/pts (fs/pty.c) ---- */
 

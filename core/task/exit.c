@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 
 #include "fs/fs.h"
+#include "fs/tty.h"
+#include "host/hostsig.h"
 #include "mm/mm.h"
 #include "stats.h"
 #include "task/internal.h"
@@ -70,8 +72,13 @@ bool pgrp_orphaned(struct pgrp *g, struct thread_group *ignored)
 	struct thread_group *p;
 
 	TAILQ_FOREACH(p, &g->members, pgrp_link) {
-		if (p == ignored || p->zombie || !p->parent || p->parent == init_group)
+		if (p == ignored || p->zombie || !p->parent)
 			continue;
+		if (p->parent == init_group) {
+			if (p->tgid == hostsig_first() && !hostsig_orphaned())
+				return false;		/* the host's shell can */
+			continue;
+		}
 		if (p->parent->pgrp != g && p->parent->session == p->session)
 			return false;
 	}
@@ -181,6 +188,8 @@ void thread_group_notify(struct thread_group *tg, int code, int status)
 	struct sigaction_entry a;
 	union guest_siginfo info;
 
+	if (code == CLD_STOPPED)
+		tty_group_stopped(tg, status);
 	if (!parent || parent == init_group || !tg->leader)
 		return;
 	a = sigchld_action(parent);
@@ -258,6 +267,7 @@ static void become_zombie(struct thread_group *tg)
 {
 	bool first;
 
+	tty_group_exit(tg);
 	pthread_rwlock_wrlock(&tasklist);
 	first = tg->tgid == INIT_PID + 1;
 	tg->zombie = true;

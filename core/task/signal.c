@@ -427,14 +427,27 @@ static void run_handler(struct task *t, const struct delivery *d)
 	signal_set_blocked(t, mask);
 }
 
+/* Stop signals from a terminal do nothing where nobody could continue the process. */
+static bool stop_is_void(struct task *t, int signo)
+{
+	bool orphaned;
+
+	if (signo == SIGSTOP)
+		return false;
+	pthread_rwlock_rdlock(&tasklist);
+	orphaned = pgrp_orphaned(t->tg->pgrp, NULL);
+	pthread_rwlock_unlock(&tasklist);
+	return orphaned;
+}
+
 static void run_default(struct task *t, int signo)
 {
 	if (SIGBIT(signo) & SIGSET_IGNORE)
 		return;
-	if (SIGBIT(signo) & SIGSET_STOP)
-		task_stop_group(t, signo);
-	else
+	if (!(SIGBIT(signo) & SIGSET_STOP))
 		task_exit_group(t, signo);
+	else if (!stop_is_void(t, signo))
+		task_stop_group(t, signo);
 }
 
 static bool must_leave(struct task *t)

@@ -9,11 +9,6 @@
 
 #include "task/task.h"
 
-/* stop.c, task.c */
-void thread_group_ref(struct thread_group *tg);
-void task_stop_group(struct task *t, int signo);
-void thread_group_continue(struct thread_group *tg);
-
 /* Not libc's SIGRTMIN, which leaves out the two that libc keeps for itself. */
 #define GUEST_SIGRTMIN	32
 

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "fs/fs.h"
+#include "fs/tty.h"
+#include "host/hostsig.h"
 #include "mm/mm.h"
 #include "task/clock.h"
 #include "task/exec.h"
@@ -161,10 +163,14 @@ int task_start_init(const char *path, char *const argv[], char *const envp[], st
 	err = fs_stdio(t);
 	if (err)
 		goto fail;
+	tty_adopt_init(t);
 	err = load_first(t, path, argv, envp, why, len);
 	if (err)
 		return err;
 	sandbox_add_task();
+	err = hostsig_start(t->tid);
+	if (err)
+		goto fail;
 	err = task_thread_start(t);
 	if (!err)
 		err = task_start_wait(t);

@@ -282,7 +282,7 @@ bool signal_pending(struct task *t);
 /* Before entering the guest, if work & (TASK_SIGNAL | TASK_STOP): takes signals, builds frames, restarts calls. */
 void signal_deliver(struct task *t);
 void signal_set_blocked(struct task *t, sigset64 set);
-void signal_flush_exec(struct task *t);			/* unshares dispositions; handlers to default, altstack off */
+void signal_flush_exec(struct task *t);			/* handlers to default, altstack off; dispositions are already its own */
 
 /* ppoll, pselect6, epoll_pwait: a mask for the length of one call. `mask` 0: none. 0, -EFAULT, -EINVAL. */
 int signal_mask_begin(struct task *t, gva_t mask, u64 size);
