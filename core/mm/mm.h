@@ -13,6 +13,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 #include <bsd/sys/tree.h>
 
@@ -29,7 +31,7 @@ struct page_cache;
  * own error. Every page has a reference count; a page whose last reference goes is recycled, and is always
  * handed out zeroed unless the caller says that it overwrites all of it.
  */
-int memory_file_init(u64 limit);
+int memory_file_init(u64 limit);			/* bytes; 0: knob mm.memory_mb, or else a share of what the host has free */
 const struct backing *memory_file(void);
 int memory_alloc(u64 npages, bool zero, u64 *offset);	/* a contiguous run, one reference a page; npages <= 512 */
 void memory_get(u64 offset, u64 npages);
@@ -53,17 +55,19 @@ struct page_cache {
 	const struct page_cache_ops *ops;
 	void *owner;			/* the inode */
 	_Atomic u64 size;		/* file's length in bytes: faults past its last page are SIGBUS */
-	struct radix *pages;		/* page index -> memory file offset */
+	struct radix *pages;		/* page index -> memory file offset and CACHE_* (mm/internal.h) */
 	u64 npages;
-	struct mapping_list *maps;	/* the mms that map it, for truncate */
+	LIST_HEAD(, vma) maps;		/* who maps it, for truncate */
+	TAILQ_ENTRY(page_cache) link;	/* caches that can be refilled, for reclaim; locked by reclaim's lock */
 };
 
 void page_cache_init(struct page_cache *pc, const struct page_cache_ops *ops, void *owner, u64 size);
-void page_cache_destroy(struct page_cache *pc);
+void page_cache_destroy(struct page_cache *pc);		/* nothing maps it any more; writes back what is dirty */
 ssize_t page_cache_read(struct page_cache *pc, const struct iovec *iov, int iovcnt, u64 pos);
 ssize_t page_cache_write(struct page_cache *pc, const struct iovec *iov, int iovcnt, u64 pos);	/* grows size */
 int page_cache_truncate(struct page_cache *pc, u64 size);	/* drops pages past it in every mm, zeroes the tail */
-int page_cache_punch(struct page_cache *pc, u64 pos, u64 len);
+int page_cache_punch(struct page_cache *pc, u64 pos, u64 len);	/* with a store: after the store's own hole was made */
+int page_cache_allocate(struct page_cache *pc, u64 pos, u64 len);	/* fallocate: pages for the range; size is the caller's */
 int page_cache_sync(struct page_cache *pc);
 s64 page_cache_seek(struct page_cache *pc, u64 pos, bool data);	/* SEEK_DATA, SEEK_HOLE; -ENXIO */
 u64 page_cache_resident(struct page_cache *pc);			/* pages held, for st_blocks */
@@ -79,9 +83,21 @@ struct vma {
 	struct page_cache *cache;	/* file's, or a private one for shared anonymous memory; NULL for private anonymous */
 	u64 offset;			/* of `start` in the file, bytes */
 	const char *name;		/* static: "[heap]", "[stack]", "[vdso]"; NULL otherwise */
+
+	struct mm *mm;			/* whose tree it is in */
+	LIST_ENTRY(vma) cache_link;	/* on cache->maps; locked by cache->lock */
+	struct vma *next_dead;		/* removed, references still held (struct graveyard) */
+	gva_t fault_next, cow_next;	/* where the last fault's run ended, to see sequential access */
+	u32 fault_run, cow_run;		/* pages taken then */
 };
 
-enum { VMA_DONTFORK = 1 << 24, VMA_WIPEONFORK = 1 << 25, VMA_LOCKED = 1 << 26, VMA_SPECIAL = 1 << 27 };
+enum {
+	VMA_DONTFORK = 1 << 24, VMA_WIPEONFORK = 1 << 25, VMA_LOCKED = 1 << 26,
+	VMA_SPECIAL = 1 << 27,		/* never merged, grown or wiped: vDSO and the like */
+	VMA_NOWRITE = 1 << 28,		/* shared mapping of a file not open for writing: PROT_WRITE is refused */
+	VMA_ONFAULT = 1 << 29,		/* locked, but not populated */
+	VMA_SHARED_ANON = 1 << 30,	/* `cache` belongs to the mappings, not to an inode */
+};
 
 RB_HEAD(vma_tree, vma);
 
@@ -92,7 +108,14 @@ struct mm {
 	struct vma_tree vmas;
 	struct pt *pt;			/* guest page -> memory file page and its state (mm/pt.h) */
 	_Atomic u64 total_pages, rss_pages, locked_pages, data_pages, peak_rss_pages;
+	u32 nvmas;
+	struct vma *vma_hot;		/* the last one found */
 	gva_t mmap_top;			/* searches go down from here */
+	gva_t gap_top, gap_base;	/* between gap_top and gap_base (an mmap_top) no gap is larger than gap_hole */
+	u64 gap_hole;
+	u64 stack_limit;		/* RLIMIT_STACK as of the last fault, for growth by uaccess */
+	u32 lock_future;		/* VMA_LOCKED | VMA_ONFAULT after mlockall(MCL_FUTURE) */
+	u32 membarrier;			/* registered MEMBARRIER_CMD_* */
 	gva_t brk_start, brk;
 	gva_t stack_top, arg_start, arg_end, env_start, env_end, vdso;	/* set by the loader */
 	gva_t code_start, code_end, data_start, data_end;
@@ -113,12 +136,41 @@ struct map_request {
 	struct file *file;		/* or NULL; the mm takes its own reference */
 	u64 offset;
 	const char *name;
-	u64 limit_as, limit_data, limit_memlock;	/* rlimits in bytes */
+	u64 limit_as, limit_data, limit_memlock;	/* rlimits in bytes; 0: no limit */
 };
 
 s64 mm_map(struct mm *mm, const struct map_request *req);	/* the address, or -errno as mmap(2) */
 int mm_unmap(struct mm *mm, gva_t addr, u64 len);
 int mm_protect(struct mm *mm, gva_t addr, u64 len, u32 prot);
+
+struct remap_request {
+	gva_t addr, new_addr;		/* new_addr with MREMAP_FIXED, and a hint with MREMAP_DONTUNMAP */
+	u64 len, new_len;
+	u32 flags;			/* MREMAP_* */
+	u64 limit_as, limit_data, limit_memlock;
+};
+
+s64 mm_remap(struct mm *mm, const struct remap_request *req);
+gva_t mm_brk(struct mm *mm, gva_t brk, u64 limit_as, u64 limit_data);	/* the break as it then is */
+int mm_advise(struct mm *mm, gva_t addr, u64 len, int advice);
+int mm_lock(struct mm *mm, gva_t addr, u64 len, u32 lock, u64 limit);	/* lock: VMA_LOCKED, | VMA_ONFAULT, or 0 to unlock */
+int mm_lock_all(struct mm *mm, u32 current, u32 future, u64 limit);	/* each as `lock` above */
+int mm_sync(struct mm *mm, gva_t addr, u64 len, int flags);		/* msync */
+int mm_incore(struct mm *mm, gva_t addr, u64 n, u8 *vec);		/* mincore of n pages; -ENOMEM */
+void mm_populate(struct mm *mm, gva_t addr, u64 len);			/* best effort, as MAP_POPULATE */
+
+/* A copy of the VMA list for /proc/PID/maps, smaps and the like: read without locks, with references to the files. */
+struct vma_info {
+	gva_t start, end;
+	u32 prot, flags;
+	struct file *file;
+	u64 offset;
+	const char *name;
+	u64 rss, anon, shared;		/* pages; counted only on request */
+};
+int mm_snapshot(struct mm *mm, bool count, struct vma_info **out, size_t *n);
+void mm_snapshot_free(struct vma_info *info, size_t n);
+
 struct vma *vma_find(struct mm *mm, gva_t addr);		/* the vma that contains addr; mm->lock held */
 struct vma *vma_next(struct mm *mm, gva_t addr);		/* that one or the first above; mm->lock held */
 
@@ -163,7 +215,10 @@ struct futex_key {
 	const void *object;		/* the mm for private words, NULL for shared ones */
 	u64 offset;			/* guest address, or memory file offset */
 };
+/* -EINVAL: not aligned; -EFAULT. The pin is gone with uaccess_word_unpin. */
 int uaccess_word(struct mm *mm, gva_t addr, bool shared, enum access want, u32 **word, struct futex_key *key);
 void uaccess_word_unpin(u32 *word);
+
+extern const struct knob mm_knobs[];	/* for core/knob.c; ends with .name == NULL */
 
 #endif
