@@ -185,7 +185,7 @@ static void set_ndirty(struct chunk *c, u32 n)
 		TAILQ_REMOVE(&with_dirty, c, dirty_link);
 	if (!c->ndirty && n)
 		TAILQ_INSERT_HEAD(&with_dirty, c, dirty_link);
-	total_dirty += n - c->ndirty;
+	total_dirty += (s64)n - c->ndirty;
 	c->ndirty = n;
 }
 
