@@ -57,6 +57,9 @@ struct event {
 	u64 trapno, error_code;		/* FAULT, EXCEPTION: as sigcontext shows them (trapno 14, error_code bits P W U I) */
 };
 
+enum { TRAMPOLINE_SIZE = 192 };
+enum { AS_MAP_POPULATE = 1, AS_MAP_FRESH = 2 };
+
 struct address_space;			/* a backend's page-table-like object; core sees only pointers */
 struct context;				/* a backend's execution state for one guest thread */
 
@@ -75,6 +78,13 @@ struct knob {
 struct platform_config {
 	const struct backing *memory;	/* the memory file: all guest memory comes from it */
 	int ncpus;			/* CPUs this process may use (sched_getaffinity) */
+};
+
+/* A call site that core wants to rewrite so that it need not trap (mm/patch.c). */
+struct trampoline_request {
+	gva_t at;			/* where the trampoline will stand; within 2 GiB of `resume` */
+	gva_t resume;			/* the instruction behind the site's SYSCALL */
+	s32 nr;				/* the call's number if the site loads a constant and the trampoline must, or -1: in rax */
 };
 
 /* Counts that only a backend can know; read without locks, for --stats. */
@@ -111,12 +121,13 @@ struct platform_ops {
 
 	/*
 	 * Show [offset, offset+len) of `file` at [addr, addr+len) with `prot`, replacing what was there. May be queued
-	 * until a context next enters the address space or until a sync operation, and merged with its neighbours;
-	 * a replacement that takes access away or changes the page is complete for every context on return.
-	 * `populate`: enter the pages now so that the guest's first touch does not fault again.
+	 * until a context next enters the address space or until a sync operation, and merged with its neighbours,
+	 * if `how` says AS_MAP_FRESH: nothing was shown in that range. Otherwise the replacement is complete for every
+	 * context on return, so that the caller may reuse the old pages.
+	 * AS_MAP_POPULATE: enter the pages now so that the guest's first touch does not fault again.
 	 */
 	int (*as_map)(struct address_space *as, gva_t addr, u64 len, enum access prot,
-		      const struct backing *file, u64 offset, bool populate);
+		      const struct backing *file, u64 offset, u32 how);
 
 	/* Complete on return: no context can reach the old pages, so the caller may reuse them. Holes are fine. */
 	int (*as_unmap)(struct address_space *as, gva_t addr, u64 len);
@@ -151,6 +162,14 @@ struct platform_ops {
 	 */
 	int (*fp_read)(struct context *ctx, void *buf);
 	int (*fp_write)(struct context *ctx, const void *buf);
+
+	/*
+	 * Optional (NULL: the platform has no use for patched call sites). Writes the code for one site, at most
+	 * TRAMPOLINE_SIZE bytes, and returns its length. The code must do what SYSCALL does there, restartable at each
+	 * of its instructions. patching() says whether the knob is on.
+	 */
+	size_t (*trampoline)(u8 *out, const struct trampoline_request *req);
+	bool (*patching)(void);
 
 	void (*counters)(struct platform_counters *out);
 };

@@ -47,7 +47,7 @@ static int take_over(struct fault *f)
 		all_shown &= (e[i] & PTE_SHOWN) != 0;
 	}
 	if (!all_shown)
-		return fault_show(f, from, to, true);
+		return fault_show(f, from, to, AS_MAP_POPULATE);
 	err = platform->as_protect(f->mm->as, fault_addr(f, from), (u64)(to - from) << PAGE_SHIFT, pte_access(f->v, e[f->index]));
 	for (u32 i = from; i < to && !err; i++)
 		e[i] = (e[i] & ~(u64)PTE_VIEW) | pte_view(pte_access(f->v, e[i]));
@@ -76,7 +76,7 @@ int fault_cow(struct fault *f)
 		e[i + n] = (offset + n * PAGE_SIZE) | PTE_PRESENT | PTE_ANON | (e[i + n] & PTE_VIEW);
 	}
 	copied(f, n);
-	err = fault_show(f, i, i + n, true);
+	err = fault_show(f, i, i + n, AS_MAP_POPULATE);
 	if (err)
 		goto undo;
 	for (u32 k = 0; k < n; k++)
@@ -111,7 +111,7 @@ int fault_copy_file(struct fault *f)
 	}
 	mm_count_rss(f->mm, n);
 	copied(f, n);
-	err = fault_show(f, i, i + n, true);
+	err = fault_show(f, i, i + n, AS_MAP_POPULATE);
 out:
 	for (int k = 0; k < have; k++)
 		memory_put(src[k], 1);

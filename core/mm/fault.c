@@ -51,7 +51,7 @@ static struct vma *grow_stack(struct mm *mm, gva_t addr)
 /* Entries alike but for what is shown of them. */
 static u64 plain(u64 e) { return e & ~(u64)PTE_VIEW; }
 
-int fault_show(struct fault *f, u32 from, u32 to, bool populate)
+int fault_show(struct fault *f, u32 from, u32 to, u32 how)
 {
 	u64 *e = f->leaf->e;
 
@@ -61,7 +61,7 @@ int fault_show(struct fault *f, u32 from, u32 to, bool populate)
 
 		while (from + run.n < to && plain(e[from + run.n]) == plain(e[from]) + run.n * PAGE_SIZE)
 			run.n++;
-		err = mm_show(f->mm, f->v, &run, populate);
+		err = mm_show(f->mm, f->v, &run, how);
 		if (err)
 			return err;
 		from += run.n;
@@ -82,7 +82,7 @@ static int fault_again(struct fault *f)
 		from--;
 	while (to < f->hi && plain(e[to]) == plain(e[to - 1]) + PAGE_SIZE)
 		to++;
-	return fault_show(f, from, to, true);
+	return fault_show(f, from, to, AS_MAP_POPULATE);
 }
 
 /* ---- private anonymous memory ---- */
@@ -122,7 +122,7 @@ static int fault_anon(struct fault *f)
 	mm_count_rss(f->mm, got);
 	f->v->fault_next = fault_addr(f, to);
 	f->v->fault_run = window >> PAGE_SHIFT;
-	return fault_show(f, from, to, true);
+	return fault_show(f, from, to, AS_MAP_POPULATE | AS_MAP_FRESH);
 }
 
 /* ---- files and shared memory ---- */
@@ -152,7 +152,7 @@ static int fault_file(struct fault *f)
 		n_new++;
 	}
 	mm_count_rss(f->mm, n_new);
-	return fault_show(f, from, from + n, true);
+	return fault_show(f, from, from + n, AS_MAP_POPULATE | (n_new == (u64)n ? AS_MAP_FRESH : 0));
 }
 
 /* First write to a page of a shared file mapping whose store must hear of it. */
@@ -165,7 +165,7 @@ static int fault_dirty(struct fault *f)
 		return n;
 	memory_put(offset, 1);
 	f->leaf->e[f->index] &= ~(u64)PTE_CLEAN;
-	return fault_show(f, f->index, f->index + 1, true);
+	return fault_show(f, f->index, f->index + 1, AS_MAP_POPULATE);
 }
 
 /* ---- the fault ---- */

@@ -55,7 +55,7 @@ static int copy_run(struct mm *child, struct vma *v, const struct pt_run *run)
 	mm_count_rss(child, run->n);
 	if (!knob_fork_eager || !(run->pte & PTE_SHOWN))
 		return 0;
-	return mm_show(child, v, &mine, knob_fork_populate);
+	return mm_show(child, v, &mine, AS_MAP_FRESH | (knob_fork_populate ? AS_MAP_POPULATE : 0));
 }
 
 static int copy_pages(struct mm *parent, struct mm *child, struct vma *from, struct vma *to)

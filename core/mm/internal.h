@@ -92,7 +92,7 @@ void mm_drop(struct mm *mm, gva_t start, gva_t end);	/* entries and their refere
 int mm_zap(struct mm *mm, gva_t start, gva_t end);	/* both */
 bool mm_zap_cache(struct mm *mm, struct page_cache *pc, u64 first, u64 last, bool anon);	/* takes mm->lock; file pages [first, last]; true: some were there */
 /* Show one run's pages with what `v` and the entry allow; marks it. */
-int mm_show(struct mm *mm, struct vma *v, const struct pt_run *run, bool populate);
+int mm_show(struct mm *mm, struct vma *v, const struct pt_run *run, u32 how);	/* how: AS_MAP_* */
 int mm_reprotect(struct mm *mm, struct vma *v);		/* after a change of prot: what is shown follows it */
 
 /* Most access that the platform may show of an entry. On x86 any access implies reading. */
@@ -133,7 +133,7 @@ static inline gva_t fault_addr(const struct fault *f, u32 index)
 {
 	return align_down(f->addr, PT_LEAF_SIZE) + ((u64)index << PAGE_SHIFT);
 }
-int fault_show(struct fault *f, u32 from, u32 to, bool populate);	/* show entries [from, to), all present, in as few calls as can be */
+int fault_show(struct fault *f, u32 from, u32 to, u32 how);	/* show entries [from, to), all present, in as few calls as can be */
 int fault_cow(struct fault *f);
 int fault_copy_file(struct fault *f);			/* first write to a page of a private file mapping */
 

@@ -74,7 +74,7 @@ static int move_pages(struct mm *mm, gva_t from, gva_t to, u64 len, struct vma *
 	}
 	/* What can't be shown now is shown by a fault. */
 	for (gva_t pos = to; pt_next_run(mm->pt, &pos, to + len, &run);)
-		if (mm_show(mm, dst, &run, false))
+		if (mm_show(mm, dst, &run, AS_MAP_FRESH))
 			break;
 	return 0;
 }

@@ -6,12 +6,12 @@
  */
 #include "mm/internal.h"
 
-int mm_show(struct mm *mm, struct vma *v, const struct pt_run *run, bool populate)
+int mm_show(struct mm *mm, struct vma *v, const struct pt_run *run, u32 how)
 {
 	enum access prot = pte_access(v, run->pte);
 	int err;
 
-	err = platform->as_map(mm->as, run->addr, run->n << PAGE_SHIFT, prot, memory_file(), pte_offset(run->pte), populate);
+	err = platform->as_map(mm->as, run->addr, run->n << PAGE_SHIFT, prot, memory_file(), pte_offset(run->pte), how);
 	if (err)
 		return err;
 	pt_run_flags(run, PTE_VIEW, pte_view(prot));

@@ -44,7 +44,7 @@ static void check_range(gva_t addr, u64 len)
 }
 
 static int fake_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file,
-		       u64 offset, bool populate)
+		       u64 offset, u32 how)
 {
 	check_range(addr, len);
 	fake.maps++;
