@@ -86,7 +86,10 @@ static struct dentry *lru_pop(void)
 	return found;
 }
 
-/* Drop the caller's reference. True: that was the last one and nothing else leads here, so the caller frees it. */
+/*
+ * Drop the caller's reference. True: that was the last one and no name leads here, so the caller frees it. `hashed`
+ * can be read without the parent's lock: it only changes in the hands of someone who has a reference.
+ */
 static bool put_one(struct dentry *d)
 {
 	int n = atomic_load(&d->refs);
@@ -97,7 +100,7 @@ static bool put_one(struct dentry *d)
 			return false;
 	pthread_mutex_lock(&lru_lock);
 	if (atomic_fetch_sub(&d->refs, 1) == 1) {
-		gone = d->deleted || !d->parent;
+		gone = !d->hashed;
 		if (gone && d->on_lru) {
 			TAILQ_REMOVE(&lru, d, lru);
 			lru_count--;
