@@ -36,6 +36,7 @@ struct uio {
 	struct iovec *iov;
 	int iovcnt;
 	u64 len;			/* bytes left over all segments */
+	bool append;			/* RWF_APPEND: as if the file had O_APPEND */
 	struct task *task;		/* who asks: job control of terminals, SIGPIPE; NULL for the sentry itself */
 };
 u64 uio_put(struct uio *u, const void *src, u64 n);	/* copy out to the segments; returns bytes moved */
@@ -151,6 +152,7 @@ s64 path_name(struct task *t, const struct path *p, char *buf, size_t len);
 int vfs_open(struct task *t, int dirfd, const char *name, int flags, u32 mode, struct file **out);
 int vfs_open_exec(struct task *t, int dirfd, const char *name, int at_flags, struct file **out);	/* checks x permission and file type */
 int vfs_stat(struct task *t, const struct path *p, struct stat *st);
+int vfs_stat_inode(struct task *t, struct inode *in, struct stat *st);
 int inode_permission(const struct cred *c, struct inode *in, u32 want);	/* want: R_OK W_OK X_OK; -EACCES */
 
 /* ---- open files ---- */

@@ -47,7 +47,7 @@ s64 mem_write(struct file *f, struct uio *u, u64 *pos)
 	s64 n;
 
 	pthread_mutex_lock(&in->lock);
-	at = f->flags & O_APPEND ? in->cache->size : *pos;
+	at = (f->flags & O_APPEND) || u->append ? in->cache->size : *pos;
 	n = -EPERM;
 	if (node->seals & SEALS_WRITE)
 		goto out;

@@ -266,10 +266,8 @@ int vfs_open_exec(struct task *t, int dirfd, const char *name, int at_flags, str
 	return err;
 }
 
-int vfs_stat(struct task *t, const struct path *p, struct stat *st)
+int vfs_stat_inode(struct task *t, struct inode *in, struct stat *st)
 {
-	struct inode *in = p->dentry->inode;
-
 	if (in->ops->getattr)
 		return in->ops->getattr(in, st);
 	inode_stat(in, st);
@@ -280,4 +278,9 @@ int vfs_stat(struct task *t, const struct path *p, struct stat *st)
 		st->st_size = MAX(len, 0);
 	}
 	return 0;
+}
+
+int vfs_stat(struct task *t, const struct path *p, struct stat *st)
+{
+	return vfs_stat_inode(t, p->dentry->inode, st);
 }
