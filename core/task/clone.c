@@ -427,3 +427,29 @@ fail:
 	sandbox_remove_task();
 	return err;
 }
+
+/* unshare(2) of what a task can have of its own. */
+int task_unshare(struct task *t, bool files, bool place)
+{
+	struct fd_table *old_files = t->files, *new_files = NULL;
+	struct fs_place *old_place = t->place, *new_place = NULL;
+
+	if (files && fd_table_shared(old_files) && !(new_files = fd_table_copy(old_files)))
+		return -ENOMEM;
+	if (place && !(new_place = fs_place_copy(old_place))) {
+		if (new_files)
+			fd_table_put(new_files);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&t->tg->lock);
+	if (new_files)
+		t->files = new_files;
+	if (new_place)
+		t->place = new_place;
+	pthread_mutex_unlock(&t->tg->lock);
+	if (new_files)
+		fd_table_put(old_files);
+	if (new_place)
+		fs_place_put(old_place);
+	return 0;
+}

@@ -110,7 +110,7 @@ struct thread_group {
 	struct session *session;
 	int parent_tid;			/* the parent's thread that made it: for __WNOTHREAD and PR_SET_PDEATHSIG */
 	int exit_signal;		/* to the parent when it ends; 0: none */
-	bool zombie, reaped;
+	atomic_bool zombie, reaped;	/* likewise; pidfds look without */
 	bool subreaper;
 
 	struct sigpending pending;	/* shared; lock */
@@ -220,6 +220,7 @@ struct clone_args_kernel {
 	u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
 s64 task_clone(struct task *parent, const struct clone_args_kernel *a);	/* child's tid */
+int task_unshare(struct task *t, bool files, bool place);
 int task_exec(struct task *t, struct file *file, const char *path, char **argv, char **envp);
 void task_exit(struct task *t, int status);		/* marks; the loop then ends the thread. Status as wait4's */
 void task_exit_group(struct task *t, int status);
