@@ -463,7 +463,6 @@ struct file *hostfile_new(int host_fd, u32 flags)
 	if (!in)
 		goto out;
 	in->data = h;
-	in->file_ops = hostfile_ops(h);
 	in->uid = st.st_uid;
 	in->gid = st.st_gid;
 	in->rdev = st.st_rdev;

@@ -429,7 +429,6 @@ int pipe_create(struct file **rd, struct file **wr, u32 flags)
 
 	if (!in || !p)
 		goto out;
-	in->file_ops = &pipe_file_ops;
 	in->pipe = p;
 	*rd = pipe_end(in, p, O_RDONLY | flags);
 	if (!*rd)

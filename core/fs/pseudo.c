@@ -167,7 +167,6 @@ static int pseudo_inode(struct super *s, const struct pseudo *p, struct inode **
 	in->uid = uid;
 	in->gid = gid;
 	in->data = copy;
-	in->file_ops = &pseudo_file_ops;
 	in->ino = pseudo_ino(p, uid);
 	if (S_ISCHR(p->e->mode))
 		in->rdev = p->e->arg + p->num;
