@@ -303,6 +303,7 @@ struct timer {
 	void (*fire)(struct timer *tm);	/* on the timer thread; must not block */
 	u64 deadline;			/* CLOCK_MONOTONIC ns; 0: not armed */
 	u32 slot;			/* place in the heap */
+	bool ending;			/* timer_disarm() waits for fire(): not to be armed */
 };
 void timer_arm(struct timer *tm, u64 deadline);		/* re-arms if armed */
 void timer_disarm(struct timer *tm);			/* on return fire() is not running and will not run */

@@ -1,6 +1,6 @@
 /*
  * The timer queue: a heap of deadlines and one host thread that sleeps until the first of them. The thread starts with the
- * first timer and never wakes without one that is due.
+ * first timer and wakes for nothing else.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -15,7 +15,7 @@
 #define THREAD_STACK	(256ul << 10)
 
 static struct {
-	pthread_mutex_t lock;		/* guards all here, and deadline and slot of every timer */
+	pthread_mutex_t lock;		/* guards all here, and deadline, slot and ending of every timer */
 	pthread_cond_t changed;		/* the first deadline moved */
 	pthread_cond_t fired;		/* `running` has returned */
 	struct timer **heap;		/* [0] is the earliest */
@@ -171,6 +171,8 @@ void timer_arm(struct timer *tm, u64 deadline)
 		start_thread();
 	if (tm->deadline)
 		heap_remove(tm);
+	if (tm->ending)
+		goto out;
 	/* TIME_FOREVER is never; a deadline of 0 would say "not armed". */
 	if (deadline != TIME_FOREVER) {
 		tm->deadline = MAX(deadline, 1);
@@ -178,6 +180,7 @@ void timer_arm(struct timer *tm, u64 deadline)
 		if (!tm->slot)
 			pthread_cond_signal(&q.changed);
 	}
+out:
 	pthread_mutex_unlock(&q.lock);
 }
 
@@ -186,10 +189,10 @@ void timer_disarm(struct timer *tm)
 	pthread_mutex_lock(&q.lock);
 	if (tm->deadline)
 		heap_remove(tm);
+	/* What fire() arms while we wait for it would be run before we are back. */
+	tm->ending = true;
 	while (q.running == tm && !pthread_equal(q.thread, pthread_self()))
 		pthread_cond_wait(&q.fired, &q.lock);
-	/* fire() may have armed it again while we waited. */
-	if (tm->deadline)
-		heap_remove(tm);
+	tm->ending = false;
 	pthread_mutex_unlock(&q.lock);
 }
