@@ -232,9 +232,10 @@ int load_program(struct task *t, struct mm *mm, struct file *file, const char *p
 	l->path = path;
 	l->file = file;
 	l->limit_stack = task_rlimit(t, RLIMIT_STACK);
-	l->base_request.limit_as = task_rlimit(t, RLIMIT_AS);
-	l->base_request.limit_data = task_rlimit(t, RLIMIT_DATA);
-	l->base_request.limit_memlock = task_rlimit(t, RLIMIT_MEMLOCK);
+	/* 0 would mean "no limit" to the mm. */
+	l->base_request.limit_as = MAX(task_rlimit(t, RLIMIT_AS), 1);
+	l->base_request.limit_data = MAX(task_rlimit(t, RLIMIT_DATA), 1);
+	l->base_request.limit_memlock = MAX(task_rlimit(t, RLIMIT_MEMLOCK), 1);
 
 	err = copy_argv(l, argv, envp);
 	if (!err)

@@ -17,3 +17,7 @@ $(BUILD)/$(VDSO_SRC)/image.o: $(VDSO_SRC)/image.S $(VDSO_SO)
 	$(CC) -DVDSO_IMAGE='"$(VDSO_SO)"' -c -o $@ $<
 
 EXTRA_OBJ += $(BUILD)/$(VDSO_SRC)/image.o
+
+# Tests that load programs from buffers instead of from a file system.
+$(BUILD)/tests/unit/test_loader $(BUILD)/tests/fuzz/fuzz_elf: private ALL_CFLAGS += -Wl,--wrap=vfs_open_exec
+$(BUILD)/tests/unit/test_loader $(BUILD)/tests/fuzz/fuzz_elf: tests/unit/loader_env.h

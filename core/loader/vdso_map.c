@@ -61,7 +61,7 @@ static int map_part(struct mm *mm, const struct map_request *base, gva_t addr, u
 	req.addr = addr;
 	req.len = len;
 	req.prot = prot;
-	req.flags = flags | MAP_FIXED_NOREPLACE;
+	req.flags = flags | MAP_FIXED_NOREPLACE | VMA_SPECIAL;
 	req.file = vdso_file;
 	req.offset = offset;
 	req.name = name;

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -134,8 +135,8 @@ static void sleeps_when_idle(void **state)
 	usleep(300000);
 	getrusage(RUSAGE_SELF, &after);
 	timer_disarm(&p.timer);
-	/* Our own usleep is one switch. */
-	assert_true(after.ru_nvcsw - before.ru_nvcsw <= 3);
+	/* Our own usleep is one switch, and a sanitizer has a slow ticker; polling would be hundreds. */
+	assert_true(after.ru_nvcsw - before.ru_nvcsw <= 20);
 }
 
 int main(void)
