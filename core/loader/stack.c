@@ -135,6 +135,9 @@ static int map_stack(struct loading *l, u64 len)
 	req.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_STACK;
 	req.name = "[stack]";
 	got = mm_map(l->mm, &req);
+	/* The program's own segments are in the way: to execve's caller there is no room. */
+	if (got == -EEXIST)
+		got = -ENOMEM;
 	return got < 0 ? got : 0;
 }
 

@@ -66,6 +66,9 @@ static int map_part(struct mm *mm, const struct map_request *base, gva_t addr, u
 	req.offset = offset;
 	req.name = name;
 	got = mm_map(mm, &req);
+	/* The program's own segments are in the way: to execve's caller there is no room. */
+	if (got == -EEXIST)
+		got = -ENOMEM;
 	return got < 0 ? got : 0;
 }
 

@@ -26,7 +26,7 @@ static void env_as_destroy(struct address_space *as) { free(as); }
 static int env_as_unmap(struct address_space *as, gva_t addr, u64 len) { return 0; }
 static int env_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot) { return 0; }
 static int env_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file,
-		      u64 offset, bool populate)
+		      u64 offset, u32 flags)
 {
 	if (addr % PAGE_SIZE || len % PAGE_SIZE || !guest_range_ok(addr, len))
 		die("the mm maps [%#lx, +%#lx)", addr, len);

@@ -179,7 +179,7 @@ static void pie_with_interp(void **state)
 	elf_interp(&elf, "/lib/gone.so");
 	refused(-ENOENT);
 	env_file_make(&env_files[1], "/lib/ld.so", "text, and nothing else than text: longer than a header, so that it "
-		      "is read in full before it is found out", 110);
+		      "is read in full before it is found out", 100);
 	elf_usual(&elf, ET_DYN, 0);
 	elf_interp(&elf, "/lib/ld.so");
 	refused(-ELIBBAD);
