@@ -1,0 +1,168 @@
+/*
+ * Handing over between a task thread and its stub thread.
+ *
+ * Two ways. Spin: the two sit on different CPUs and watch each other's cache line, bounded in time. Futex: both sit on
+ * one CPU, and the waker's sleep is the other's wake-up. What never happens on the syscall path is to sleep on one CPU
+ * and be woken from another: idle CPUs take tens of microseconds to wake.
+ *
+ * Which way is decided per context from its own waits: a guest that comes back within the spin budget is worth a spin, one
+ * that computes for long is not. Each spinning pair needs two CPUs, so it takes one of (ncpus - 1) permits; without
+ * a permit, or on one CPU, it is futex.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "systrap/systrap.h"
+
+static atomic_int spin_permits;
+static atomic_uint next_cpu;
+static cpu_set_t allowed;
+static int cpus[CPU_SETSIZE], ncpus;
+
+void handoff_start(void)
+{
+	sched_getaffinity(0, sizeof(allowed), &allowed);
+	ncpus = 0;
+	for (int i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &allowed))
+			cpus[ncpus++] = i;
+	atomic_store(&spin_permits, systrap_handoff == HANDOFF_FUTEX ? 0 : ncpus / 2);
+}
+
+static void pin(pid_t tid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(tid, sizeof(set), &set);
+	COUNT(host_calls);
+}
+
+static inline u64 ticks(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+static bool take_permit(void)
+{
+	int n = atomic_load_explicit(&spin_permits, memory_order_relaxed);
+
+	while (n > 0)
+		if (atomic_compare_exchange_weak(&spin_permits, &n, n - 1))
+			return true;
+	return false;
+}
+
+/* Stub on its home CPU; the task thread beside it (futex) or on the next one (spin). */
+static void place(struct context *ctx)
+{
+	if (!systrap_pin)
+		return;
+	if (ctx->slot->cpu != (u32)cpus[ctx->cpu] + 1) {
+		pin(ctx->slot->tid, cpus[ctx->cpu]);
+		ctx->slot->cpu = cpus[ctx->cpu] + 1;
+	}
+	pin(0, cpus[ctx->spinning ? (ctx->cpu + 1) % ncpus : ctx->cpu]);
+}
+
+static void set_spinning(struct context *ctx, bool on)
+{
+	if (on == ctx->spinning)
+		return;
+	if (on && !take_permit())
+		return;
+	if (!on)
+		atomic_fetch_add(&spin_permits, 1);
+	ctx->spinning = on;
+	ctx->short_waits = ctx->long_waits = 0;
+	__atomic_store_n(&ctx->slot->ch->spin, on ? (u32)(systrap_spin_us * systrap_ticks_per_us) : 0, __ATOMIC_RELAXED);
+	place(ctx);
+}
+
+void handoff_bind(struct context *ctx)
+{
+	bool was = ctx->spinning;
+
+	ctx->spin_ticks = systrap_spin_us * systrap_ticks_per_us;
+	if (!was)
+		ctx->cpu = atomic_fetch_add(&next_cpu, 1) % ncpus;
+	__atomic_store_n(&ctx->slot->ch->spin, was ? (u32)ctx->spin_ticks : 0, __ATOMIC_RELAXED);
+	place(ctx);
+	if (!was && ncpus > 1 && systrap_handoff != HANDOFF_FUTEX)
+		set_spinning(ctx, true);
+}
+
+void handoff_unbind(struct context *ctx)
+{
+	set_spinning(ctx, false);
+}
+
+/* A wait ended within the budget, or did not: eight of a kind in a row change the way. */
+static void learn(struct context *ctx, bool was_short)
+{
+	if (systrap_handoff != HANDOFF_AUTO || ncpus == 1)
+		return;
+	ctx->short_waits = was_short ? ctx->short_waits + 1 : 0;
+	ctx->long_waits = was_short ? 0 : ctx->long_waits + 1;
+	if (ctx->spinning && ctx->long_waits >= 2)
+		set_spinning(ctx, false);
+	else if (!ctx->spinning && ctx->short_waits >= 8)
+		set_spinning(ctx, true);
+}
+
+static bool arrived(struct context *ctx, u32 *seq)
+{
+	*seq = __atomic_load_n(&ctx->slot->ch->seq, __ATOMIC_ACQUIRE);
+	return *seq != ctx->slot->seq;
+}
+
+static bool spin(struct context *ctx, u32 *seq, u64 start)
+{
+	do {
+		for (int i = 0; i < 16; i++) {
+			if (arrived(ctx, seq))
+				return true;
+			__builtin_ia32_pause();
+		}
+	} while (ticks() - start < ctx->spin_ticks);
+	return false;
+}
+
+int handoff_wait(struct context *ctx)
+{
+	struct channel *ch = ctx->slot->ch;
+	u64 start = ticks();
+	u32 seq;
+
+	if (ctx->spinning && spin(ctx, &seq, start))
+		goto out;
+	if (ctx->spinning)
+		learn(ctx, false);
+	__atomic_store_n(&ch->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
+	while (!arrived(ctx, &seq) && !ctx->as->dead) {
+		COUNT(host_calls);
+		syscall(SYS_futex, &ch->seq, FUTEX_WAIT, ctx->slot->seq, NULL, NULL, 0);
+	}
+	__atomic_store_n(&ch->sentry_sleeps, 0, __ATOMIC_RELAXED);
+	learn(ctx, ticks() - start < ctx->spin_ticks);
+out:
+	ctx->slot->seq = seq;
+	return ctx->as->dead ? -ESRCH : 0;
+}
+
+int handoff_answer_and_wait(struct context *ctx, u32 command)
+{
+	struct channel *ch = ctx->slot->ch;
+
+	ch->command = command;
+	__atomic_store_n(&ch->ack, ctx->slot->seq, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&ch->stub_sleeps, __ATOMIC_SEQ_CST)) {
+		COUNT(host_calls);
+		syscall(SYS_futex, &ch->ack, FUTEX_WAKE, 1, NULL, NULL, 0);
+	}
+	return handoff_wait(ctx);
+}

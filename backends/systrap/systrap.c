@@ -1,0 +1,115 @@
+/* The systrap platform: guest calls arrive as SIGSYS in the guest's own thread, or by a patched site without a signal. */
+#include <cpuid.h>
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "systrap/systrap.h"
+
+long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 30, systrap_pin = 1, systrap_pool = 2;
+
+const struct backing *systrap_memory;
+int systrap_ncpus;
+u64 systrap_ticks_per_us;
+struct platform_counters systrap_count;
+
+static const char *const handoffs[] = { "auto", "spin", "futex", NULL };
+
+static const struct knob knobs[] = {
+	{ .name = "systrap.patch", .kind = KNOB_BOOL, .value = &systrap_patch, .def = 1,
+	  .help = "rewrite call sites into jumps that need no signal" },
+	{ .name = "systrap.handoff", .kind = KNOB_CHOICE, .value = &systrap_handoff, .def = HANDOFF_AUTO, .choices = handoffs,
+	  .help = "how control is handed over: spin on two CPUs, futex on one, or whichever pays" },
+	{ .name = "systrap.spin_us", .kind = KNOB_INT, .value = &systrap_spin_us, .def = 30, .min = 0, .max = 10000,
+	  .help = "microseconds to spin for the other side before sleeping" },
+	{ .name = "systrap.pin", .kind = KNOB_BOOL, .value = &systrap_pin, .def = 1,
+	  .help = "place task and stub threads on chosen CPUs" },
+	{ .name = "systrap.pool", .kind = KNOB_INT, .value = &systrap_pool, .def = 2, .min = 0, .max = 64,
+	  .help = "stub processes kept ready for the next fork or exec" },
+	{ .name = NULL },
+};
+
+static int systrap_probe(char *why, size_t len)
+{
+	u32 action = SECCOMP_RET_TRAP, notif = SECCOMP_RET_USER_NOTIF;
+
+	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) || syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &notif)) {
+		snprintf(why, len, "the kernel has no seccomp trap or user notification (CONFIG_SECCOMP_FILTER, Linux 5.0)");
+		return -ENOSYS;
+	}
+	if (!(getauxval(AT_HWCAP2) & 2)) {
+		snprintf(why, len, "the kernel does not let programs read the FS base (FSGSBASE, Linux 5.9)");
+		return -ENOSYS;
+	}
+	if (getauxval(AT_MINSIGSTKSZ) > CHANNEL_ALTSTACK_SIZE / 2) {
+		snprintf(why, len, "signal frames of %lu bytes are larger than the stub's stack allows", getauxval(AT_MINSIGSTKSZ));
+		return -E2BIG;
+	}
+	return 0;
+}
+
+/* RORX is BMI2, CRC32 is SSE4.2. */
+static bool cpu_can_patch(void)
+{
+	u32 a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_2) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_BMI2);
+}
+
+static u64 calibrate_ticks(void)
+{
+	struct timespec a, b;
+	u64 t0, t1, ns;
+
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	t0 = __builtin_ia32_rdtsc();
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		ns = (b.tv_sec - a.tv_sec) * 1000000000ull + b.tv_nsec - a.tv_nsec;
+	} while (ns < 200000);
+	t1 = __builtin_ia32_rdtsc();
+	return MAX((t1 - t0) * 1000 / ns, 1);
+}
+
+static int systrap_init(const struct platform_config *config)
+{
+	systrap_memory = config->memory;
+	systrap_ncpus = config->ncpus;
+	systrap_ticks_per_us = calibrate_ticks();
+	memset(&systrap_count, 0, sizeof(systrap_count));
+	if (!cpu_can_patch())
+		systrap_patch = 0;
+	handoff_start();
+	return process_pool_start();
+}
+
+static bool systrap_patching(void) { return systrap_patch; }
+static void systrap_counters(struct platform_counters *out) { *out = systrap_count; }
+
+const struct platform_ops systrap_platform = {
+	.name		= "systrap",
+	.help		= "seccomp SIGSYS in the guest's threads, shared memory, patched call sites",
+	.knobs		= knobs,
+	.probe		= systrap_probe,
+	.init		= systrap_init,
+	.exit		= process_pool_stop,
+	.as_create	= systrap_as_create,
+	.as_destroy	= systrap_as_destroy,
+	.as_map		= systrap_as_map,
+	.as_unmap	= systrap_as_unmap,
+	.as_protect	= systrap_as_protect,
+	.context_create	= systrap_context_create,
+	.context_destroy = systrap_context_destroy,
+	.switch_to	= systrap_switch_to,
+	.interrupt	= systrap_interrupt,
+	.fp_read	= systrap_fp_read,
+	.fp_write	= systrap_fp_write,
+	.trampoline	= systrap_trampoline,
+	.patching	= systrap_patching,
+	.counters	= systrap_counters,
+};

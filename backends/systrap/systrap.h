@@ -1,0 +1,124 @@
+/*
+ * Inside the systrap backend: stub processes, channels, contexts.
+ *
+ * Lock map: as->lock guards the helper (records, rendezvous), the queue of mappings, the channel list and the fs_base
+ * table. A channel's private half (struct channel_slot) belongs to the context bound to it, or to as->lock while free.
+ * Lock order: as->lock, then pool.lock.
+ */
+#ifndef TG_SYSTRAP_H
+#define TG_SYSTRAP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "platform.h"
+#include "systrap/abi.h"
+
+enum { QUEUE_MAX = 128 };
+
+/* What the sentry alone knows about a stub thread; nothing here comes from guest-writable memory unchecked. */
+struct channel_slot {
+	pid_t tid;			/* 0: no thread yet */
+	u32 seq;			/* last event taken */
+	bool framed;			/* it waits in a signal frame (else in a patched call) */
+	u32 frame, info;		/* offsets, checked */
+	u32 cpu;			/* where it was last pinned + 1; 0: nowhere */
+	struct channel *ch;
+	struct address_space *as;
+	TAILQ_ENTRY(channel_slot) link;	/* as->free_slots */
+};
+
+struct queued_map {
+	gva_t addr;
+	u64 len, offset;
+	u32 prot;
+	bool populate;
+};
+
+struct address_space {
+	pid_t pid;
+	int pidfd, notify_fd, shared_fd;
+	u64 notify_id;			/* the helper's pending rendezvous */
+	atomic_bool dead;		/* the process is gone or can't be trusted to be whole */
+	struct stub_control *control;	/* our writable view of the control pages */
+	u8 *channels;			/* our view of the channels */
+	pthread_mutex_t lock;
+	struct queued_map queue[QUEUE_MAX];
+	int queued;			/* read without the lock: as a hint only by the thread that queued */
+	atomic_int has_queue;
+	int nslots;
+	struct channel_slot *slots[CHANNEL_MAX];
+	TAILQ_HEAD(, channel_slot) free_slots;
+	bool watched;
+	TAILQ_ENTRY(address_space) link;	/* pool.ready; pool.lock */
+	TAILQ_ENTRY(address_space) live_link;	/* pool.live; pool.lock */
+};
+
+struct context {
+	struct address_space *as;	/* where it is bound; NULL: nowhere yet */
+	struct channel_slot *slot;
+	atomic_int running;		/* guest code may be running */
+	atomic_int interrupted;		/* interrupt() was called and not reported yet */
+	struct guest_regs last;		/* as the last event showed them */
+	bool last_valid;		/* `last` is what the waiting thread would go on with, but for rax */
+	u8 *fp;				/* xstate_size() bytes: the image of a context that is bound nowhere, or is moving */
+	bool published;			/* its fs_base stands in the table */
+	bool fp_pending;		/* `fp` is to be loaded at the next resume */
+	/* hand-over, see handoff.c */
+	u64 spin_ticks;
+	int cpu;
+	bool spinning;
+	u32 short_waits, long_waits;
+};
+
+/* Knobs. */
+extern long systrap_patch, systrap_handoff, systrap_spin_us, systrap_pin, systrap_pool;
+enum { HANDOFF_AUTO, HANDOFF_SPIN, HANDOFF_FUTEX };
+
+extern const struct backing *systrap_memory;
+extern int systrap_ncpus;
+extern u64 systrap_ticks_per_us;
+extern struct platform_counters systrap_count;		/* relaxed adds */
+#define COUNT(field)	__atomic_fetch_add(&systrap_count.field, 1, __ATOMIC_RELAXED)
+
+/* process.c */
+int process_pool_start(void);
+void process_pool_stop(void);
+int systrap_as_create(struct address_space **out);
+void systrap_as_destroy(struct address_space *as);
+int helper_run(struct address_space *as, int n, u64 *result);	/* as->lock held; runs n records; the first error */
+struct stub_record *helper_records(struct address_space *as);
+int slot_acquire(struct address_space *as, struct channel_slot **out);
+void slot_release(struct address_space *as, struct channel_slot *slot);
+void table_publish(struct address_space *as, struct channel_slot *slot, u64 fs_base);
+
+/* map.c */
+int systrap_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file, u64 offset, u32 how);
+int systrap_as_unmap(struct address_space *as, gva_t addr, u64 len);
+int systrap_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot);
+int map_flush(struct address_space *as);		/* takes the lock */
+
+/* handoff.c */
+int handoff_answer_and_wait(struct context *ctx, u32 command);	/* 0, or -ESRCH when the stub is gone */
+int handoff_wait(struct context *ctx);
+void handoff_bind(struct context *ctx);
+void handoff_unbind(struct context *ctx);
+void handoff_start(void);
+
+/* switch.c */
+int systrap_switch_to(struct context *ctx, struct address_space *as, struct guest_regs *regs, struct event *ev);
+int systrap_context_create(struct context **out);
+void systrap_context_destroy(struct context *ctx);
+void systrap_interrupt(struct context *ctx);
+int systrap_fp_read(struct context *ctx, void *buf);
+int systrap_fp_write(struct context *ctx, const void *buf);
+
+/* trampoline.c */
+size_t systrap_trampoline(u8 *out, const struct trampoline_request *req);
+
+/* filter.c: writes both programs into the control pages. */
+int filter_write(struct stub_control *control);
+
+#endif
