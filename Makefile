@@ -21,28 +21,38 @@ ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) -pthread -MM
 LDLIBS	:= -pthread -lZydis -lseccomp -ljansson
 
 CORE_SRC := $(filter-out core/main.c core/loader/vdso/%,$(wildcard core/*.c core/*/*.c))
-BACKEND_SRC := $(filter-out backends/stub/image/%,$(wildcard backends/*.c backends/*/*.c))
+BACKEND_SRC := $(wildcard backends/*.c backends/*/*.c)
 LIB_OBJ	:= $(patsubst %.c,$(BUILD)/%.o,$(CORE_SRC) $(BACKEND_SRC))
+
+# make V=1 shows the commands.
+V	?= 0
+ifneq ($(V),1)
+.SILENT:
+endif
+say	= $(if $(filter 1,$(V)),,printf '  %-6s %s\n' $(1) $(2))
 
 .PHONY: all
 all: $(BUILD)/trapgate
 
 # Rules of the parts: each folder that builds something special brings its own.
--include $(wildcard core/loader/rules.mk backends/rules.mk workloads/rules.mk bench/rules.mk tests/rules.mk)
+-include $(wildcard core/loader/rules.mk backends/rules.mk backends/*/rules.mk workloads/rules.mk bench/rules.mk tests/rules.mk)
 
 $(BUILD)/libtrapgate.a: $(LIB_OBJ) $(EXTRA_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
 $(BUILD)/trapgate: $(BUILD)/core/main.o $(BUILD)/libtrapgate.a
+	$(call say,LD,$@)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(BUILD)/core/main.o $(BUILD)/libtrapgate.a $(LDLIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
+	$(call say,CC,$<)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/%.o: %.S
 	@mkdir -p $(@D)
+	$(call say,CC,$<)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 .PHONY: deps test lint help clean

@@ -54,6 +54,7 @@ struct event {
 	enum access access;		/* FAULT: exactly one of READ, WRITE, EXEC */
 	gva_t addr;			/* FAULT: address as in CR2. EXCEPTION: si_addr */
 	int signo, code;		/* EXCEPTION: the signal and si_code that native Linux raises. FAULT: SIGSEGV, 0 */
+	bool trapped;			/* SYSCALL: it came the slow way, which a patched site would spare */
 	u64 trapno, error_code;		/* FAULT, EXCEPTION: as sigcontext shows them (trapno 14, error_code bits P W U I) */
 };
 

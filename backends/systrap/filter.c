@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "systrap/systrap.h"
+#include "backends/systrap/systrap.h"
 
 enum { PROG_MAX = 64 };
 

@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "systrap/systrap.h"
+#include "backends/systrap/systrap.h"
 
 static atomic_int spin_permits;
 static atomic_uint next_cpu;

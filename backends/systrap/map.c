@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "systrap/systrap.h"
+#include "backends/systrap/systrap.h"
 
 static void record_map(struct stub_record *r, const struct queued_map *q)
 {

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "systrap/systrap.h"
+#include "backends/systrap/systrap.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS	SECCOMP_IOW(4, __u64)

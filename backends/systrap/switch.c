@@ -19,7 +19,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "systrap/systrap.h"
+#include "backends/systrap/systrap.h"
 
 enum { TRAP_PF = 14, PF_WRITE = 2, PF_INSTR = 16, USER_CS = 0x33, USER_SS = 0x2b, SI_SECCOMP = 1 };
 
@@ -106,6 +106,7 @@ static void seccomp_event(struct guest_regs *r, struct event *ev, const siginfo_
 {
 	if (info->si_arch == AUDIT_ARCH_X86_64) {
 		syscall_event(r, ev);
+		ev->trapped = true;
 		return;
 	}
 	/* int $0x80: what a kernel without 32-bit support does. */

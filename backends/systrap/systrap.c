@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "systrap/systrap.h"
+#include "backends/systrap/systrap.h"
 
 long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 30, systrap_pin = 1, systrap_pool = 2;
 

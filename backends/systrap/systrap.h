@@ -14,7 +14,7 @@
 #include <sys/types.h>
 
 #include "platform.h"
-#include "systrap/abi.h"
+#include "backends/systrap/abi.h"
 
 enum { QUEUE_MAX = 128 };
 

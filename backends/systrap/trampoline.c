@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "systrap/systrap.h"
+#include "backends/systrap/systrap.h"
 
 struct code {
 	u8 *p;

@@ -51,6 +51,13 @@ static s64 search(struct mm *mm, u64 len, gva_t lo, gva_t hi, u64 *largest)
 	}
 }
 
+s64 gap_between(struct mm *mm, u64 len, gva_t lo, gva_t hi)
+{
+	u64 unused = 0;
+
+	return search(mm, len, lo, hi, &unused);
+}
+
 s64 gap_find(struct mm *mm, u64 len, bool low)
 {
 	u64 unused = 0;

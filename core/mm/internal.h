@@ -20,7 +20,7 @@
 #define CACHE_RUN	16		/* pages a page cache asks for at a time */
 
 extern long knob_memory_mb, knob_recycle_mb, knob_fault_around_kb, knob_fault_max_kb, knob_cow_around_kb;
-extern long knob_takeover_kb, knob_fork_eager, knob_fork_populate, knob_cache_mb;
+extern long knob_takeover_kb, knob_fork_eager, knob_fork_populate, knob_cache_mb, knob_patch_after;
 
 /*
  * Guest memory changes under the sentry's hands by design, so its copies are kept from ThreadSanitizer, which
@@ -72,7 +72,11 @@ static inline u64 vma_pages(const struct vma *v) { return (v->end - v->start) >>
 static inline bool vma_shared(const struct vma *v) { return v->flags & MAP_SHARED; }
 static inline u64 vma_file_offset(const struct vma *v, gva_t addr) { return v->offset + (addr - v->start); }
 
+/* ---- patch.c ---- */
+void patch_state_free(struct mm *mm);
+
 /* ---- gap.c ---- */
+s64 gap_between(struct mm *mm, u64 len, gva_t lo, gva_t hi);	/* the highest gap that lies in [lo, hi), or -ENOMEM */
 s64 gap_find(struct mm *mm, u64 len, bool low);		/* low: below 2 GiB; -ENOMEM */
 bool gap_fits(struct mm *mm, gva_t addr, u64 len);	/* a hint can be honoured */
 void gap_freed(struct mm *mm, gva_t addr);		/* something that ended at or above addr was unmapped */

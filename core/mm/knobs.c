@@ -5,7 +5,7 @@
 
 long knob_memory_mb, knob_recycle_mb = 64, knob_cache_mb = 1024;
 long knob_fault_around_kb = 64, knob_fault_max_kb = 64, knob_cow_around_kb = 4, knob_takeover_kb = 2048;
-long knob_fork_eager = 1, knob_fork_populate;
+long knob_fork_eager = 1, knob_fork_populate, knob_patch_after = 16;
 
 const struct knob mm_knobs[] = {
 	{ "mm.memory_mb", KNOB_INT, &knob_memory_mb, 0, 0, 1 << 24, NULL,
@@ -26,5 +26,7 @@ const struct knob mm_knobs[] = {
 	  "map into a forked child at once what its parent had mapped" },
 	{ "mm.fork_populate", KNOB_BOOL, &knob_fork_populate, 0, 0, 0, NULL,
 	  "and enter those pages into the child's page tables too" },
+	{ "mm.patch_after", KNOB_INT, &knob_patch_after, 16, 1, 60000, NULL,
+	  "times that a call site traps before it is patched, where the platform patches" },
 	{ .name = NULL },
 };

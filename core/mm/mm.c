@@ -50,6 +50,7 @@ static void mm_destroy(struct mm *mm)
 	pthread_mutex_unlock(&mm->lock);
 	graveyard_empty(&dead);
 	pt_destroy(mm->pt);
+	patch_state_free(mm);
 	if (mm->exe)
 		file_put(mm->exe);
 	pthread_mutex_destroy(&mm->lock);

@@ -106,6 +106,7 @@ struct mm {
 	atomic_int refs;
 	struct address_space *as;	/* immutable */
 	struct vma_tree vmas;
+	struct patch_state *patch;	/* call sites that trapped (patch.c); set once, under lock */
 	struct pt *pt;			/* guest page -> memory file page and its state (mm/pt.h) */
 	_Atomic u64 total_pages, rss_pages, locked_pages, data_pages, peak_rss_pages;
 	u32 nvmas;
@@ -181,6 +182,9 @@ struct vma *vma_next(struct mm *mm, gva_t addr);		/* that one or the first above
  * `stack_limit` is RLIMIT_STACK for growth of a MAP_GROWSDOWN vma.
  */
 int mm_fault(struct mm *mm, gva_t addr, enum access want, u64 stack_limit);
+
+/* A call that trapped at the SYSCALL before `resume` with number `nr`: one that does so often is patched. */
+void mm_call_trapped(struct mm *mm, gva_t resume, u32 nr);
 
 /* ---- uaccess: the only code that dereferences guest memory ---- */
 

@@ -48,6 +48,8 @@ static void handle_event(struct task *t)
 	const struct event *ev = &t->event;
 
 	if (ev->kind == EVENT_SYSCALL) {
+		if (ev->trapped && platform->patching())
+			mm_call_trapped(t->mm, t->regs.rip, t->regs.orig_rax);
 		syscall_dispatch(t);
 		return;
 	}
