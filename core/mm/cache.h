@@ -11,6 +11,7 @@ void cache_count(struct page_cache *pc, s64 pages);
 
 void reclaim_add(struct page_cache *pc);
 void reclaim_remove(struct page_cache *pc);		/* on return no reclaim looks at it */
+u64 reclaim_own(struct page_cache *pc, u64 pages);	/* as page_cache_reclaim, from one cache whose lock is held */
 void reclaim_excess(void);				/* keep to mm.cache_mb; the caller may hold a cache's lock */
 
 #endif

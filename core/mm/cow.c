@@ -54,40 +54,90 @@ static int take_over(struct fault *f)
 	return err;
 }
 
-int fault_cow(struct fault *f)
+/*
+ * Replace entries [from, from + n) by copies in one run of the memory file; fewer if there is no such run, but the faulting
+ * page is among them.
+ */
+static int copy_entries(struct fault *f, u32 from, u32 n)
 {
 	u64 offset, got, old[PT_LEAF_PAGES];
 	u64 *e = f->leaf->e;
-	u32 i = f->index, n = 1, want;
+	int err = memory_alloc_upto(n, false, &offset, &got);
+
+	if (err)
+		return err;
+	if (got < n) {
+		n = MIN(got, from + n - f->index);
+		from = f->index;
+		memory_put(offset + n * PAGE_SIZE, got - n);
+	}
+	for (u32 k = 0; k < n; k++) {
+		old[k] = e[from + k];
+		guest_copy(memory_ptr(offset + k * PAGE_SIZE), memory_ptr(pte_offset(old[k])), PAGE_SIZE);
+		e[from + k] = (offset + k * PAGE_SIZE) | PTE_PRESENT | PTE_ANON | (old[k] & PTE_VIEW);
+	}
+	err = fault_show(f, from, from + n, true);
+	if (!err) {
+		for (u32 k = 0; k < n; k++)
+			memory_put(pte_offset(old[k]), 1);
+		return 0;
+	}
+	/* The platform may show either page of each: hide both before one goes; if even that fails, lose the copies. */
+	if (!platform->as_unmap(f->mm->as, fault_addr(f, from), (u64)n << PAGE_SHIFT)) {
+		memory_put(offset, n);
+		for (u32 k = 0; k < n; k++)
+			old[k] &= ~(u64)PTE_VIEW;
+	}
+	memcpy(&e[from], old, n * sizeof(*e));
+	return err;
+}
+
+/* Shared, or our own and not pinned by uaccess, which may be writing to it. */
+static bool may_move(u64 e)
+{
+	return (e & PTE_COW) || ((e & PTE_ANON) && memory_refs(pte_offset(e)) == 1);
+}
+
+/*
+ * A platform shows each run by one mapping, and the host gives a process no more than 65,530. When an mm has become so
+ * scattered that this is near, whole stretches are copied to one place, whether they are shared or not. Those that are our
+ * own may be written by a sibling at this moment, so all are hidden first.
+ */
+static int copy_stretch(struct fault *f)
+{
+	u32 from = f->index, to = f->index + 1;
+	u64 *e = f->leaf->e;
 	int err;
+
+	fault_window(f, SCATTERED_WINDOW);
+	while (from > f->lo && may_move(e[from - 1]))
+		from--;
+	while (to < f->hi && may_move(e[to]))
+		to++;
+	err = mm_hide(f->mm, fault_addr(f, from), fault_addr(f, to));
+	if (err)
+		return err;
+	for (u32 i = from; i < to; i++)
+		e[i] |= PTE_COW;		/* should only a part find a place, the rest is taken over when it is touched */
+	return copy_entries(f, from, to - from);
+}
+
+int fault_cow(struct fault *f)
+{
+	u64 *e = f->leaf->e;
+	u32 i = f->index, n = 1, want;
 
 	if (own_cow(e[i]))
 		return take_over(f);
+	f->mm->scatter += 2;
+	if (mm_scattered(f->mm))
+		return copy_stretch(f);
 	want = copy_run(f);
 	fault_window(f, (u64)MAX(knob_fault_around_kb, knob_cow_around_kb) << 10);
 	while (n < want && i + n < f->hi && shared_cow(e[i + n]))
 		n++;
-	err = memory_alloc_upto(n, false, &offset, &got);
-	if (err)
-		return err;
-	for (n = 0; n < got; n++) {
-		old[n] = e[i + n];
-		guest_copy(memory_ptr(offset + n * PAGE_SIZE), memory_ptr(pte_offset(old[n])), PAGE_SIZE);
-		e[i + n] = (offset + n * PAGE_SIZE) | PTE_PRESENT | PTE_ANON | (e[i + n] & PTE_VIEW);
-	}
 	copied(f, n);
-	err = fault_show(f, i, i + n, AS_MAP_POPULATE);
-	if (err)
-		goto undo;
-	for (u32 k = 0; k < n; k++)
-		memory_put(pte_offset(old[k]), 1);
-	return 0;
-undo:
-	/* The platform may still show the old pages: they must stay ours. */
-	for (u32 k = 0; k < n; k++)
-		e[i + k] = old[k];
-	memory_put(offset, n);
-	return err;
+	return copy_entries(f, i, n);
 }
 
 /* A write to a page of a private file mapping that was never read through it: copy straight from the page cache. */

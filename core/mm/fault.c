@@ -85,6 +85,26 @@ static int fault_again(struct fault *f)
 	return fault_show(f, from, to, AS_MAP_POPULATE);
 }
 
+/* ---- how scattered the mm is ---- */
+
+/* `scatter` is an upper estimate of the mappings that the platform needs; it is only counted when it seems too large. */
+bool mm_scattered(struct mm *mm)
+{
+	struct pt_run run;
+	u64 next = 0, n = 0;
+
+	if (mm->scatter < SCATTERED)
+		return false;
+	if (mm->scatter - mm->scatter_counted < SCATTERED / 8)
+		return mm->scatter_counted >= SCATTERED * 3 / 4;
+	for (gva_t pos = 0; pt_next_run(mm->pt, &pos, GUEST_END, &run);) {
+		n += run.pte != next;
+		next = run.pte + run.n * PAGE_SIZE;
+	}
+	mm->scatter = mm->scatter_counted = n;
+	return n >= SCATTERED * 3 / 4;
+}
+
 /* ---- private anonymous memory ---- */
 
 /* Widen the window while a vma is touched in sequence. */
@@ -93,6 +113,9 @@ static u64 anon_window(struct fault *f)
 	u64 around = (u64)knob_fault_around_kb << 10, max = (u64)knob_fault_max_kb << 10;
 	u64 run = (u64)f->v->fault_run << PAGE_SHIFT;
 
+	f->mm->scatter += f->addr != f->v->fault_next;
+	if (mm_scattered(f->mm))
+		return MAX(around, SCATTERED_WINDOW);
 	if (f->addr != f->v->fault_next || !run)
 		return around;
 	return MAX(around, MIN(run * 2, max));

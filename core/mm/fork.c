@@ -26,19 +26,45 @@ static int protect_parent(struct mm *parent, struct vma *v, gva_t first, gva_t l
 	return 0;
 }
 
+/*
+ * Mark what is to be shared copy-on-write. A page of our own with more than one reference is pinned: the sentry may be
+ * reading a file into it. Were it shared, the parent's next write would copy it and lose what arrives later; so it stays the
+ * parent's, and the child gets its copy now.
+ */
 static int mark_parent(struct mm *parent, struct vma *v)
 {
 	gva_t first = 0, last = 0, pos = v->start;
 	struct pt_run run;
 
 	while (pt_next_run(parent->pt, &pos, v->end, &run)) {
-		pt_run_flags(&run, 0, PTE_COW);
-		if (!(run.pte & PTE_W))
-			continue;
-		first = first ? first : run.addr;
-		last = pos;
+		u64 *e = &run.leaf->e[run.index];
+
+		if (run.pte & PTE_W) {
+			first = first ? first : run.addr;
+			last = pos;
+		}
+		for (u64 i = 0; i < run.n && !(run.pte & PTE_COW); i++)
+			if (memory_refs(pte_offset(e[i])) == 1)
+				e[i] |= PTE_COW;
 	}
 	return protect_parent(parent, v, first, last);
+}
+
+static int copy_pinned(struct mm *child, struct vma *v, const struct pt_run *run)
+{
+	struct pt_leaf *leaf = pt_leaf_get(child->pt, run->addr);
+
+	for (u64 i = 0; i < run->n; i++) {
+		u64 offset;
+		int err = leaf ? memory_alloc(1, false, &offset) : -ENOMEM;
+
+		if (err)
+			return err;
+		guest_copy(memory_ptr(offset), memory_ptr(pte_offset(run->pte) + i * PAGE_SIZE), PAGE_SIZE);
+		pt_set(leaf, run->index + i, offset | PTE_PRESENT | PTE_ANON);
+		mm_count_rss(child, 1);
+	}
+	return 0;
 }
 
 /* The child's entries for one run of the parent's. */
@@ -61,12 +87,11 @@ static int copy_run(struct mm *child, struct vma *v, const struct pt_run *run)
 static int copy_pages(struct mm *parent, struct mm *child, struct vma *from, struct vma *to)
 {
 	struct pt_run run;
-	int err = 0;
+	bool private = !vma_shared(from);
+	int err = private ? mark_parent(parent, from) : 0;
 
-	if (!vma_shared(from))
-		err = mark_parent(parent, from);
 	for (gva_t pos = from->start; !err && pt_next_run(parent->pt, &pos, from->end, &run);)
-		err = copy_run(child, to, &run);
+		err = private && !(run.pte & PTE_COW) ? copy_pinned(child, to, &run) : copy_run(child, to, &run);
 	return err;
 }
 
@@ -88,6 +113,8 @@ static void copy_fields(struct mm *parent, struct mm *child)
 {
 	child->mmap_top = parent->mmap_top;
 	child->stack_limit = parent->stack_limit;
+	child->scatter = parent->scatter;
+	child->scatter_counted = parent->scatter_counted;
 	child->brk_start = parent->brk_start;
 	child->brk = parent->brk;
 	child->stack_top = parent->stack_top;

@@ -17,6 +17,8 @@
 
 #define MAX_VMAS	65530		/* vm.max_map_count */
 #define STACK_GUARD_GAP	((u64)256 << PAGE_SHIFT)
+#define SCATTERED	24000		/* runs in an mm from which on faults take larger windows: the host's limit is 65,530 */
+#define SCATTERED_WINDOW ((u64)512 << 10)
 #define CACHE_RUN	16		/* pages a page cache asks for at a time */
 
 extern long knob_memory_mb, knob_recycle_mb, knob_fault_around_kb, knob_fault_max_kb, knob_cow_around_kb;
@@ -138,6 +140,7 @@ static inline gva_t fault_addr(const struct fault *f, u32 index)
 	return align_down(f->addr, PT_LEAF_SIZE) + ((u64)index << PAGE_SHIFT);
 }
 int fault_show(struct fault *f, u32 from, u32 to, u32 how);	/* show entries [from, to), all present, in as few calls as can be */
+bool mm_scattered(struct mm *mm);
 int fault_cow(struct fault *f);
 int fault_copy_file(struct fault *f);			/* first write to a page of a private file mapping */
 

@@ -110,6 +110,7 @@ struct mm {
 	struct pt *pt;			/* guest page -> memory file page and its state (mm/pt.h) */
 	_Atomic u64 total_pages, rss_pages, locked_pages, data_pages, peak_rss_pages;
 	u32 nvmas;
+	u64 scatter, scatter_counted;	/* how many runs the page table is in, about; as last counted (fault.c) */
 	struct vma *vma_hot;		/* the last one found */
 	gva_t mmap_top;			/* searches go down from here */
 	gva_t gap_top, gap_base;	/* between gap_top and gap_base (an mmap_top) no gap is larger than gap_hole */

@@ -78,6 +78,8 @@ static int make_pages(struct page_cache *pc, u64 index, u64 lo, u64 hi, enum con
 	while (to < hi && !cache_get(pc, to))
 		to++;
 	err = memory_alloc_upto(to - from, content != RAW, &offset, &got);
+	if (err && reclaim_own(pc, 256))
+		err = memory_alloc_upto(to - from, content != RAW, &offset, &got);
 	if (err)
 		return err;
 	if (got < to - from) {

@@ -55,6 +55,8 @@ static u64 shrink(struct page_cache *pc, u64 want)
 	return n;
 }
 
+u64 reclaim_own(struct page_cache *pc, u64 pages) { return refillable(pc) ? shrink(pc, pages) : 0; }
+
 /* Oldest caches first; one that was looked at goes to the end, so that all get their turn. */
 void page_cache_reclaim(u64 pages)
 {

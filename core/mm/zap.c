@@ -12,10 +12,9 @@ int mm_show(struct mm *mm, struct vma *v, const struct pt_run *run, u32 how)
 	int err;
 
 	err = platform->as_map(mm->as, run->addr, run->n << PAGE_SHIFT, prot, memory_file(), pte_offset(run->pte), how);
-	if (err)
-		return err;
-	pt_run_flags(run, PTE_VIEW, pte_view(prot));
-	return 0;
+	/* After a failure the platform may show a part of it: that must be hidden before the pages can go. */
+	pt_run_flags(run, PTE_VIEW, err ? PTE_SHOWN : pte_view(prot));
+	return err;
 }
 
 int mm_hide(struct mm *mm, gva_t start, gva_t end)
@@ -126,7 +125,7 @@ static int sweep_flush(struct mm *mm, struct sweep *s)
 	return 0;
 }
 
-int mm_reprotect(struct mm *mm, struct vma *v)
+static int reprotect(struct mm *mm, struct vma *v)
 {
 	struct sweep s = { .change = false };
 	struct pt_run run;
@@ -151,4 +150,14 @@ int mm_reprotect(struct mm *mm, struct vma *v)
 		s.change |= pte_shown(run.pte) != prot;
 	}
 	return open ? sweep_flush(mm, &s) : 0;
+}
+
+/* A backend that fails half-way may have added access already: then it is to show nothing there. */
+int mm_reprotect(struct mm *mm, struct vma *v)
+{
+	int err = reprotect(mm, v);
+
+	if (err)
+		mm_hide(mm, v->start, v->end);
+	return err;
 }
