@@ -68,11 +68,14 @@ static void take_references(struct vma *v)
 
 struct vma *vma_dup(const struct vma *v)
 {
-	struct vma *copy = malloc(sizeof(*copy));
+	struct vma *copy = vma_new(v->start, v->end, v->prot, v->flags);
 
 	if (!copy)
 		return NULL;
-	*copy = *v;
+	copy->file = v->file;
+	copy->cache = v->cache;
+	copy->offset = v->offset;
+	copy->name = v->name;
 	take_references(copy);
 	return copy;
 }
