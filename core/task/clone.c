@@ -7,6 +7,7 @@
  * already forgotten it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "stats.h"
 #include "task/clock.h"
 #include "task/internal.h"
+#include "task/wait.h"
 
 struct vfork_done {
 	atomic_int refs;		/* parent's and child's */
@@ -105,7 +107,7 @@ static void start_abandon(struct task *t)
 #define CLONE_CLEAR_SIGHAND 0x100000000ull	/* clone3 only */
 #endif
 #define TLS_END		0x7ffffffff000ull		/* TASK_SIZE_MAX: what the kernel takes as an FS base */
-#define CLONE_KNOWN	(CSIGNAL | CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_PTRACE | \
+#define CLONE_KNOWN	(CSIGNAL | CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_PIDFD | CLONE_PTRACE | \
 			 CLONE_VFORK | CLONE_PARENT | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | \
 			 CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_UNTRACED | CLONE_CHILD_SETTID | CLONE_IO | \
 			 CLONE_CLEAR_SIGHAND)
@@ -126,6 +128,8 @@ static int check_flags(struct task *parent, const struct clone_args_kernel *a)
 	if ((f & CLONE_SIGHAND) && !(f & CLONE_VM))
 		return -EINVAL;
 	if ((f & CLONE_SIGHAND) && (f & CLONE_CLEAR_SIGHAND))
+		return -EINVAL;
+	if ((f & CLONE_PIDFD) && (f & (CLONE_DETACHED | CLONE_THREAD)))
 		return -EINVAL;
 	if ((f & CLONE_SETTLS) && a->tls >= TLS_END)
 		return -EPERM;
@@ -367,10 +371,26 @@ static void drop_child(struct task *child, struct task *parent)
 		thread_group_put(tg);	/* would have been the table's */
 }
 
+/* CLONE_PIDFD: a descriptor of the child in the maker's table, -1 if none was asked for. */
+static int make_pidfd(struct task *child, struct task *parent, const struct clone_args_kernel *a, int *fd)
+{
+	struct file *f;
+
+	if (!(a->flags & CLONE_PIDFD))
+		return 0;
+	f = pidfd_file(child->tg, O_RDWR);
+	if (!f)
+		return -ENOMEM;
+	*fd = fd_install(parent, f, 0, true);
+	if (*fd < 0)
+		return *fd;
+	return put_user(parent->mm, a->pidfd, fd);
+}
+
 /* Makes the child up to the point where it only waits for GO. */
 static int make_child(struct task *parent, const struct clone_args_kernel *a, struct task *child)
 {
-	int err, started;
+	int err, started, pidfd = -1;
 
 	err = copy_fp(child, parent);
 	if (err)
@@ -386,7 +406,11 @@ static int make_child(struct task *parent, const struct clone_args_kernel *a, st
 	if (!err)
 		err = started;
 	if (!err)
+		err = make_pidfd(child, parent, a, &pidfd);
+	if (!err)
 		err = link_child(child, parent, a->flags);
+	if (err && pidfd >= 0)
+		fd_close(parent, pidfd);
 	if (err && !started)
 		start_abandon(child);
 	return err;

@@ -145,6 +145,23 @@ static bool dequeue(struct futex_waiter *w)
 	return true;
 }
 
+/*
+ * A fork by another thread may have put a copy of the page in place of the one that prepare() had pinned, and then the
+ * word it read is not the one that the guest changed. Queued as we are, a second look at the present page settles it.
+ */
+static bool still_holds(struct task *t, gva_t addr, bool shared, const u32 *seen, u32 val)
+{
+	struct futex_key key;
+	u32 *word;
+	bool ok;
+
+	if (get_word(t, addr, shared, ACCESS_READ, &word, &key))
+		return true;
+	ok = word == seen || load_word(word) == val;
+	uaccess_word_unpin(word);
+	return ok;
+}
+
 /* Test the word and queue, in one. */
 static int prepare(struct task *t, struct futex_waiter *w, gva_t addr, bool shared, u32 val, u32 bitset)
 {
@@ -164,6 +181,8 @@ static int prepare(struct task *t, struct futex_waiter *w, gva_t addr, bool shar
 	else
 		err = -EAGAIN;
 	pthread_mutex_unlock(&b->lock);
+	if (!err && !still_holds(t, addr, shared, word, val) && !dequeue(w))
+		err = -EAGAIN;
 	uaccess_word_unpin(word);
 	return err;
 }
