@@ -71,6 +71,7 @@ static int copy_entries(struct fault *f, u32 from, u32 n)
 		from = f->index;
 		memory_put(offset + n * PAGE_SIZE, got - n);
 	}
+	memory_enter(offset, n);
 	for (u32 k = 0; k < n; k++) {
 		old[k] = e[from + k];
 		guest_copy(memory_ptr(offset + k * PAGE_SIZE), memory_ptr(pte_offset(old[k])), PAGE_SIZE);

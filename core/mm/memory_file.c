@@ -15,14 +15,20 @@
 
 #include "mm/internal.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define CHUNK_PAGES	512
 #define CHUNK_ORDER	9
 #define WORDS		(CHUNK_PAGES / 64)
+#define ENTER_MIN	4		/* pages from which a call costs less than the faults it saves */
 #define MAX_LIMIT	((u64)1 << 40)
 
 struct chunk {
 	u64 free[WORDS];		/* a set bit: free */
 	u64 dirty[WORDS];		/* of the free ones: holds old bytes */
+	u64 cleared[WORDS];		/* was cleared by us, so the sentry's own page table has it, until it is punched out */
 	TAILQ_ENTRY(chunk) link;	/* on by_order[order], unless order is -1 */
 	TAILQ_ENTRY(chunk) dirty_link;	/* on with_dirty, if ndirty */
 	int order;			/* largest free aligned run is 1 << order pages; -1: none */
@@ -191,8 +197,8 @@ static void set_ndirty(struct chunk *c, u32 n)
 
 static u64 word_mask(u32 from, u32 n) { return (n >= 64 ? ~0ull : (1ull << n) - 1) << from; }
 
-/* Take pages [first, first + n) of a chunk; `dirty` gets the bits of those that hold old bytes. */
-static void take(struct chunk *c, u32 first, u32 n, u64 dirty[WORDS])
+/* Take pages [first, first + n) of a chunk; `dirty` gets the bits of those that hold old bytes, `cold` of those never cleared. */
+static void take(struct chunk *c, u32 first, u32 n, u64 dirty[WORDS], u64 cold[WORDS])
 {
 	u32 ndirty = c->ndirty;
 
@@ -202,6 +208,7 @@ static void take(struct chunk *c, u32 first, u32 n, u64 dirty[WORDS])
 
 		c->free[w] &= ~mask;
 		dirty[w] = c->dirty[w] & mask;
+		cold[w] = dirty[w] & ~c->cleared[w];
 		c->dirty[w] &= ~mask;
 		ndirty -= __builtin_popcountll(dirty[w]);
 		at += len;
@@ -249,6 +256,15 @@ static void for_each_run(const u64 bits[WORDS], u64 base, void (*fn)(u64 page, u
 
 static void clear_pages(u64 page, u64 n) { guest_zero(backing.base + (page << PAGE_SHIFT), n << PAGE_SHIFT); }
 
+/* One call instead of a fault a page when the sentry is about to write them. Only a hint, errors do not matter. */
+static void enter_pages(u64 page, u64 n)
+{
+	if (n >= ENTER_MIN)
+		madvise(backing.base + (page << PAGE_SHIFT), n << PAGE_SHIFT, MADV_POPULATE_WRITE);
+}
+
+void memory_enter(u64 offset, u64 npages) { enter_pages(offset >> PAGE_SHIFT, npages); }
+
 static void punch_pages(u64 page, u64 n)
 {
 	if (fallocate(backing.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, page << PAGE_SHIFT, n << PAGE_SHIFT))
@@ -260,7 +276,7 @@ static int order_of(u64 n) { return n <= 1 ? 0 : 64 - __builtin_clzll(n - 1); }
 /* First page of a free run of n, or -1. */
 static s64 alloc_run(u64 n, bool zero)
 {
-	u64 dirty[WORDS] = { 0 };
+	u64 dirty[WORDS] = { 0 }, cold[WORDS] = { 0 };
 	struct chunk *c;
 	s64 page = -1;
 
@@ -269,7 +285,9 @@ static s64 alloc_run(u64 n, bool zero)
 	if (c) {
 		int first = find_run(c, order_of(n));
 
-		take(c, first, n, dirty);
+		take(c, first, n, dirty, cold);
+		for (int w = 0; zero && w < WORDS; w++)
+			c->cleared[w] |= cold[w];
 		relist(c, false);
 		page = (c - chunks) * CHUNK_PAGES + first;
 		atomic_fetch_add_explicit(&used, n, memory_order_relaxed);
@@ -277,8 +295,10 @@ static s64 alloc_run(u64 n, bool zero)
 	pthread_mutex_unlock(&lock);
 	if (page < 0)
 		return -1;
-	if (zero)
+	if (zero) {
+		for_each_run(cold, align_down(page, CHUNK_PAGES), enter_pages);
 		for_each_run(dirty, align_down(page, CHUNK_PAGES), clear_pages);
+	}
 	for (u64 i = 0; i < n; i++)
 		atomic_store_explicit(&refs[page + i], 1, memory_order_relaxed);
 	return page;
@@ -358,6 +378,7 @@ static void trim(void)
 		memcpy(bits, c->dirty, sizeof(bits));
 		for (int w = 0; w < WORDS; w++) {
 			c->free[w] &= ~bits[w];
+			c->cleared[w] &= ~bits[w];
 			c->dirty[w] = 0;
 		}
 		set_ndirty(c, 0);

@@ -88,6 +88,8 @@ static int make_pages(struct page_cache *pc, u64 index, u64 lo, u64 hi, enum con
 			memory_put(offset + (to - from) * PAGE_SIZE, got - (to - from));
 		got = MIN(got, to - from);
 	}
+	if (content == RAW || (pc->ops && pc->ops->fill))
+		memory_enter(offset, got);
 	if (content == FILL && pc->ops && pc->ops->fill) {
 		err = pc->ops->fill(pc, from, got, memory_ptr(offset));
 		if (err) {
