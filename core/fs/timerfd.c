@@ -98,6 +98,12 @@ static void timerfd_release(struct file *f)
 	free(tfd);
 }
 
+/* There is no position to move, but asking for one is no error. */
+static s64 timerfd_seek(struct file *f, s64 offset, int whence)
+{
+	return 0;
+}
+
 static s64 timerfd_show(struct file *f, char *buf, size_t len)
 {
 	struct timerfd *tfd = f->data;
@@ -121,6 +127,7 @@ static const struct file_ops timerfd_ops = {
 	.read = timerfd_read,
 	.poll = timerfd_poll,
 	.waitq = timerfd_waitq,
+	.seek = timerfd_seek,
 	.release = timerfd_release,
 	.show = timerfd_show,
 	.anon_name = "[timerfd]",

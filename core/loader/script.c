@@ -48,7 +48,7 @@ static int split_line(char *head, char **interp, char **arg)
 	*end = 0;
 
 	word = skip_blanks(head + 2, end);
-	if (word == end || !*word)
+	if (word == end)
 		return -ENOEXEC;
 	sep = find_terminator(word, end);
 	*interp = word;
@@ -100,6 +100,9 @@ int script_follow(struct loading *l)
 	if (err)
 		return err;
 
+	/* "#!" and nothing: Linux then finds the current directory, which is no program. */
+	if (!*interp)
+		return -EACCES;
 	err = push_arguments(l, interp, arg, script);
 	if (err)
 		return err;
