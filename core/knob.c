@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct knob *const core_knobs[] = { mm_knobs };
+static const struct knob *const core_knobs[] = { loader_knobs, mm_knobs };
 
 static int table_each(const struct knob *table, knob_fn *fn, void *arg)
 {
@@ -17,12 +17,19 @@ static int table_each(const struct knob *table, knob_fn *fn, void *arg)
 	return r;
 }
 
-int knobs_each(knob_fn *fn, void *arg)
+int core_knobs_each(knob_fn *fn, void *arg)
 {
 	int r = 0;
 
 	for (int i = 0; i < (int)ARRAY_SIZE(core_knobs) && !r; i++)
 		r = table_each(core_knobs[i], fn, arg);
+	return r;
+}
+
+int knobs_each(knob_fn *fn, void *arg)
+{
+	int r = core_knobs_each(fn, arg);
+
 	for (int i = 0; platforms[i] && !r; i++)
 		r = table_each(platforms[i]->knobs, fn, arg);
 	return r;

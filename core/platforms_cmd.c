@@ -31,6 +31,12 @@ static json_t *knob_json(const struct knob *k)
 	return o;
 }
 
+static int add_json(const struct knob *k, void *array)
+{
+	json_array_append_new(array, knob_json(k));
+	return 0;
+}
+
 static json_t *table_json(const struct knob *table)
 {
 	json_t *a = json_array();
@@ -42,7 +48,7 @@ static json_t *table_json(const struct knob *table)
 
 static int print_json(void)
 {
-	json_t *list = json_array(), *o;
+	json_t *list = json_array(), *core = json_array(), *o;
 	char why[256];
 
 	for (int i = 0; platforms[i]; i++) {
@@ -57,21 +63,27 @@ static int print_json(void)
 			json_object_set_new(o, "why", json_string(why));
 		json_array_append_new(list, o);
 	}
-	o = json_pack("{s:i, s:o, s:o}", "schema", 1, "platforms", list, "knobs", table_json(mm_knobs));
+	core_knobs_each(add_json, core);
+	o = json_pack("{s:i, s:o, s:o}", "schema", 1, "platforms", list, "knobs", core);
 	json_dumpf(o, stdout, JSON_INDENT(2));
 	putchar('\n');
 	json_decref(o);
 	return 0;
 }
 
-static void print_table(const struct knob *table)
+static int print_knob(const struct knob *k, void *unused)
 {
 	char now[64];
 
-	for (const struct knob *k = table; k && k->name; k++) {
-		knob_format(k, *k->value, now, sizeof(now));
-		printf("    %-22s %-8s %s\n", k->name, now, k->help);
-	}
+	knob_format(k, *k->value, now, sizeof(now));
+	printf("    %-22s %-8s %s\n", k->name, now, k->help);
+	return 0;
+}
+
+static void print_table(const struct knob *table)
+{
+	for (const struct knob *k = table; k && k->name; k++)
+		print_knob(k, NULL);
 }
 
 int platforms_print(bool json)
@@ -92,6 +104,6 @@ int platforms_print(bool json)
 		print_table(p->knobs);
 	}
 	printf("all platforms\n");
-	print_table(mm_knobs);
+	core_knobs_each(print_knob, NULL);
 	return 0;
 }
