@@ -78,6 +78,16 @@ void memdir_destroy(struct memdir *d)
 	name_table_free(&d->names);
 }
 
+struct mementry *mementry_first(struct memdir *d)
+{
+	return RB_MIN(mementry_tree, &d->order);
+}
+
+struct mementry *mementry_next(struct memdir *d, struct mementry *e)
+{
+	return RB_NEXT(mementry_tree, &d->order, e);
+}
+
 int memdir_emit(struct memdir *d, u64 pos, struct dirent_sink *s)
 {
 	struct mementry key = { .pos = pos }, *e;

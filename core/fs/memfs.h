@@ -57,6 +57,8 @@ struct mementry *memdir_add(struct memdir *d, const char *name, enum mementry_ki
 void memdir_remove(struct memdir *d, struct mementry *e);	/* frees it; drops its inode */
 void memdir_set(struct mementry *e, struct inode *in);		/* makes it UPPER; takes a reference on `in` */
 void memdir_destroy(struct memdir *d);
+struct mementry *mementry_first(struct memdir *d);
+struct mementry *mementry_next(struct memdir *d, struct mementry *e);
 int memdir_emit(struct memdir *d, u64 pos, struct dirent_sink *s);
 
 /* A new memory inode. `node_size` >= sizeof(struct memnode). Owner and setgid from dir and c. */
@@ -64,6 +66,7 @@ int mem_inode_new(struct super *s, const struct inode_ops *ops, size_t node_size
 		  const struct cred *c, struct inode **out);
 int mem_link_name(struct inode *dir, const char *name, struct inode *in);	/* a new entry, times, the parent's nlink */
 int mem_replace_name(struct inode *dir, const char *name, struct inode *in, struct inode *replaced);	/* for rename */
+void mem_exchange(struct inode *from, struct mementry *a, struct inode *to, struct mementry *b);
 int mem_symlink_set(struct inode *in, const char *target);
 void mem_unlink_name(struct inode *dir, struct mementry *e, struct inode *victim, bool whiteout);
 void mem_free(struct inode *in);				/* inode_ops.release */

@@ -293,7 +293,7 @@ static int tmpfs_unlink(struct inode *dir, const char *name, struct inode *victi
 	return 0;
 }
 
-static void exchange(struct inode *from, struct mementry *a, struct inode *to, struct mementry *b)
+void mem_exchange(struct inode *from, struct mementry *a, struct inode *to, struct mementry *b)
 {
 	struct inode *in = a->inode;
 
@@ -319,7 +319,7 @@ static int tmpfs_rename(struct inode *from, const char *name, struct inode *move
 	int err;
 
 	if (flags & RENAME_EXCHANGE) {
-		exchange(from, e, to, memdir_find(&memnode(to)->dir, new_name));
+		mem_exchange(from, e, to, memdir_find(&memnode(to)->dir, new_name));
 		return 0;
 	}
 	if (replaced && S_ISDIR(replaced->mode) && memnode(replaced)->dir.visible)
