@@ -25,9 +25,9 @@
 #define CHANNEL_FAST_STACK	0xf000		/* top; the patched call's stack grows down from here */
 #define CHANNEL_PAGE		0xf000		/* struct channel */
 
-/* Descriptors that the stub is started with. The last two are closed before guest code runs. */
+/* Descriptors that the stub is started with. The socket is closed before guest code runs. */
 #define STUB_FD_MEMORY		3
-#define STUB_FD_SHARED		4
+#define STUB_FD_SHARED		4		/* stays open: channels are mapped as they are needed */
 #define STUB_FD_SOCKET		5
 
 /* Offsets in struct channel that assembly uses; asserted below. */
@@ -56,6 +56,9 @@
 #define CT_FILTER		0x10
 #define CT_FILTER2		0x20
 #define CT_SENTRY_PID		0x30
+
+/* VM FS FILES SIGHAND PARENT SYSVSEM: a thread group of its own, the sentry's child. */
+#define STUB_CLONE_FLAGS	0x48f00
 
 /* The signal that interrupt() sends; SIGUSR2. */
 #define STUB_SIGNAL		12

@@ -71,7 +71,7 @@ static void when(struct prog *p, u32 nr, u32 action)
 static void process_program(struct prog *p)
 {
 	static const int plain[] = { SYS_mprotect, SYS_munmap, SYS_futex, SYS_rt_sigreturn, SYS_sigaltstack, SYS_seccomp, SYS_close,
-				     SYS_sendmsg, SYS_exit_group };
+				     SYS_sendmsg, SYS_exit_group, SYS_prctl, SYS_getppid };
 
 	prologue(p);
 	when(p, RENDEZVOUS_NR, SECCOMP_RET_USER_NOTIF);
@@ -79,14 +79,13 @@ static void process_program(struct prog *p)
 		when(p, plain[i], SECCOMP_RET_ALLOW);
 	add(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 4, SYS_clone);	/* not clone: past the four below */
 	load(p, ARG_LO(0));
-	need(p, 0x50f00);			/* VM FS FILES SIGHAND THREAD SYSVSEM */
+	need(p, STUB_CLONE_FLAGS);
 	ret(p, SECCOMP_RET_ALLOW);
 	add(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SYS_mmap);
 	ret(p, SECCOMP_RET_TRAP);
 	load(p, ARG_LO(4));
+	add(p, BPF_JMP | BPF_JEQ | BPF_K, 2, 0, STUB_FD_SHARED);	/* past the next two */
 	need(p, STUB_FD_MEMORY);
-	load(p, ARG_HI(0));
-	need_below(p, STUB_BASE >> 32);
 	ret(p, SECCOMP_RET_ALLOW);
 }
 

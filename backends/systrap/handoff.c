@@ -143,7 +143,7 @@ int handoff_wait(struct context *ctx)
 	if (ctx->spinning)
 		learn(ctx, false);
 	__atomic_store_n(&ch->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
-	while (!arrived(ctx, &seq) && !ctx->as->dead) {
+	while (!arrived(ctx, &seq)) {
 		COUNT(host_calls);
 		syscall(SYS_futex, &ch->seq, FUTEX_WAIT, ctx->slot->seq, NULL, NULL, 0);
 	}
@@ -151,7 +151,7 @@ int handoff_wait(struct context *ctx)
 	learn(ctx, ticks() - start < ctx->spin_ticks);
 out:
 	ctx->slot->seq = seq;
-	return ctx->as->dead ? -ESRCH : 0;
+	return ctx->slot->dead || ctx->as->dead ? -ESRCH : 0;
 }
 
 int handoff_answer_and_wait(struct context *ctx, u32 command)

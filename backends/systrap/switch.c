@@ -246,7 +246,9 @@ static int bind(struct context *ctx, struct address_space *as)
 
 	if (ctx->slot && !ctx->fp_pending) {
 		err = fp_save(ctx, ctx->fp);
-		if (err && !ctx->as->dead)
+		if (err == -ESRCH)
+			xstate_init_image(ctx->fp);	/* that stub is gone; its guest's state with it */
+		else if (err)
 			return err;
 	}
 	unbind(ctx);
@@ -349,7 +351,7 @@ int systrap_switch_to(struct context *ctx, struct address_space *as, struct gues
 	return 0;
 failed:
 	*ev = (struct event){ .kind = EVENT_DEAD };
-	return as->dead || (ctx->as && ctx->as->dead) ? 0 : err;
+	return err == -ESRCH ? 0 : err;
 }
 
 int systrap_fp_read(struct context *ctx, void *buf)
@@ -401,5 +403,5 @@ void systrap_interrupt(struct context *ctx)
 {
 	atomic_store(&ctx->interrupted, 1);
 	if (atomic_load(&ctx->running))
-		syscall(SYS_tgkill, ctx->as->pid, ctx->slot->tid, STUB_SIGNAL);
+		syscall(SYS_tgkill, ctx->slot->tid, ctx->slot->tid, STUB_SIGNAL);
 }

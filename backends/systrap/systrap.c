@@ -11,7 +11,7 @@
 
 #include "backends/systrap/systrap.h"
 
-long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 30, systrap_pin = 1, systrap_pool = 2;
+long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_pool = 2;
 
 const struct backing *systrap_memory;
 int systrap_ncpus;
@@ -25,7 +25,7 @@ static const struct knob knobs[] = {
 	  .help = "rewrite call sites into jumps that need no signal" },
 	{ .name = "systrap.handoff", .kind = KNOB_CHOICE, .value = &systrap_handoff, .def = HANDOFF_AUTO, .choices = handoffs,
 	  .help = "how control is handed over: spin on two CPUs, futex on one, or whichever pays" },
-	{ .name = "systrap.spin_us", .kind = KNOB_INT, .value = &systrap_spin_us, .def = 30, .min = 0, .max = 10000,
+	{ .name = "systrap.spin_us", .kind = KNOB_INT, .value = &systrap_spin_us, .def = 100, .min = 0, .max = 10000,
 	  .help = "microseconds to spin for the other side before sleeping" },
 	{ .name = "systrap.pin", .kind = KNOB_BOOL, .value = &systrap_pin, .def = 1,
 	  .help = "place task and stub threads on chosen CPUs" },

@@ -3,7 +3,7 @@
  *
  * Lock map: as->lock guards the helper (records, rendezvous), the queue of mappings, the channel list and the fs_base
  * table. A channel's private half (struct channel_slot) belongs to the context bound to it, or to as->lock while free.
- * Lock order: as->lock, then pool.lock.
+ * Lock order: as->lock, then the monitor's; the pool's lock is held over neither.
  */
 #ifndef TG_SYSTRAP_H
 #define TG_SYSTRAP_H
@@ -18,9 +18,22 @@
 
 enum { QUEUE_MAX = 128 };
 
+/* A process whose death the monitor reports: a slot's thread, or an address space's helper. */
+struct watch {
+	int pidfd;			/* -1: not watched */
+	struct channel_slot *slot;	/* one of these two */
+	struct address_space *as;
+	TAILQ_ENTRY(watch) link;	/* monitor's lock */
+};
+
 /* What the sentry alone knows about a stub thread; nothing here comes from guest-writable memory unchecked. */
 struct channel_slot {
+	int index;			/* immutable */
 	pid_t tid;			/* 0: no thread yet */
+	bool shown;			/* the channel is mapped in the stub */
+	atomic_bool dead;		/* its thread is gone */
+	u32 table_index;		/* entry of the fs_base table + 1; 0: none */
+	struct watch watch;
 	u32 seq;			/* last event taken */
 	bool framed;			/* it waits in a signal frame (else in a patched call) */
 	u32 frame, info;		/* offsets, checked */
@@ -39,7 +52,7 @@ struct queued_map {
 
 struct address_space {
 	pid_t pid;
-	int pidfd, notify_fd, shared_fd;
+	int notify_fd;
 	u64 notify_id;			/* the helper's pending rendezvous */
 	atomic_bool dead;		/* the process is gone or can't be trusted to be whole */
 	struct stub_control *control;	/* our writable view of the control pages */
@@ -51,9 +64,8 @@ struct address_space {
 	int nslots;
 	struct channel_slot *slots[CHANNEL_MAX];
 	TAILQ_HEAD(, channel_slot) free_slots;
-	bool watched;
-	TAILQ_ENTRY(address_space) link;	/* pool.ready; pool.lock */
-	TAILQ_ENTRY(address_space) live_link;	/* pool.live; pool.lock */
+	struct watch watch;
+	TAILQ_ENTRY(address_space) link;	/* the pool's lists and lock */
 };
 
 struct context {
@@ -88,8 +100,21 @@ int process_pool_start(void);
 void process_pool_stop(void);
 int systrap_as_create(struct address_space **out);
 void systrap_as_destroy(struct address_space *as);
+
+/* helper.c */
+int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result);
 int helper_run(struct address_space *as, int n, u64 *result);	/* as->lock held; runs n records; the first error */
 struct stub_record *helper_records(struct address_space *as);
+
+/* monitor.c */
+int monitor_start(void);
+void monitor_stop(void);
+int monitor_add(struct watch *w, pid_t pid);
+void monitor_remove(struct watch *w);
+
+/* thread.c */
+void threads_kill(struct address_space *as);
+void threads_clean(struct address_space *as);
 int slot_acquire(struct address_space *as, struct channel_slot **out);
 void slot_release(struct address_space *as, struct channel_slot *slot);
 void table_publish(struct address_space *as, struct channel_slot *slot, u64 fs_base);

@@ -14,6 +14,8 @@
 #define NR_SIGALTSTACK	131
 #define NR_EXIT_GROUP	231
 #define NR_SECCOMP	317
+#define NR_PRCTL	157
+#define NR_GETPPID	110
 
 	.section .note.GNU-stack, "", @progbits
 	.text
@@ -83,6 +85,15 @@ helper_end:
  * stack_t. It takes the narrow filter and then traps, so that its first event comes with a full frame.
  */
 guest_thread:
+	mov	$1, %edi			/* PR_SET_PDEATHSIG, SIGKILL */
+	mov	$9, %esi
+	mov	$NR_PRCTL, %eax
+	syscall
+	mov	$NR_GETPPID, %eax		/* it may have died before */
+	syscall
+	movabs	$(STUB_CONTROL + CT_SENTRY_PID), %rdi
+	cmp	(%rdi), %rax
+	jne	helper_end
 	lea	64(%rbp), %rdi
 	xor	%esi, %esi
 	mov	$NR_SIGALTSTACK, %eax

@@ -68,10 +68,10 @@ void stub_boot(void)
 	long listener;
 
 	MUST(call6(NR_MMAP, STUB_CONTROL, STUB_CONTROL_SIZE, 1, 0x11, STUB_FD_SHARED, 0) == STUB_CONTROL);
-	MUST(call6(NR_MMAP, STUB_CHANNELS, (u64)CHANNEL_MAX * CHANNEL_SIZE, 3, 0x4011, STUB_FD_SHARED, STUB_CONTROL_SIZE) == STUB_CHANNELS);
 	MUST(control->version == SYSTRAP_ABI_VERSION);
+	MUST(!call(NR_PRCTL, 1, 9, 0) && (u64)call(NR_GETPPID, 0, 0, 0) == control->sentry_pid);	/* PR_SET_PDEATHSIG */
 	call(NR_MUNMAP, 0, STUB_BASE, 0);
-	call(NR_MUNMAP, STUB_CONTROL + STUB_CONTROL_SIZE, STUB_CHANNELS - STUB_CONTROL - STUB_CONTROL_SIZE, 0);
+	call(NR_MUNMAP, STUB_CONTROL + STUB_CONTROL_SIZE, STUB_CHANNELS + (u64)CHANNEL_MAX * CHANNEL_SIZE - STUB_CONTROL - STUB_CONTROL_SIZE, 0);
 
 	MUST(!call(NR_PRCTL, 38, 1, 0));	/* PR_SET_NO_NEW_PRIVS */
 	install_handlers();
@@ -79,7 +79,6 @@ void stub_boot(void)
 	MUST(listener >= 0);
 	send_fd(STUB_FD_SOCKET, listener);
 	call(NR_CLOSE, listener, 0, 0);
-	call(NR_CLOSE, STUB_FD_SHARED, 0, 0);
 	call(NR_CLOSE, STUB_FD_SOCKET, 0, 0);
 }
 

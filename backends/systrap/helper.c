@@ -1,0 +1,61 @@
+/*
+ * The helper: one thread in each stub process that makes mapping calls for the sentry.
+ *
+ * It waits in a user notification. Answering it with a number makes it run so many records from the control pages, which
+ * it can only read, and come back; the next notification carries what happened in its registers. The kernel reports
+ * those, so a guest can forge neither the end of an unmap nor its result.
+ */
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "backends/systrap/systrap.h"
+
+struct stub_record *helper_records(struct address_space *as)
+{
+	return (struct stub_record *)((u8 *)as->control + CONTROL_RECORDS);
+}
+
+/* Wait for the helper to come (back). Takes what it reports from its registers: the kernel vouches for them. */
+int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result)
+{
+	struct seccomp_notif n;
+
+	do {
+		memset(&n, 0, sizeof(n));
+		COUNT(host_calls);
+		if (!ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_RECV, &n))
+			break;
+	} while (errno == EINTR || (errno == ENOENT && !as->dead));
+	if (!n.id || (pid_t)n.pid != as->pid) {
+		as->dead = true;
+		return -ESRCH;
+	}
+	as->notify_id = n.id;
+	*done = n.data.args[0];
+	*error = n.data.args[1];
+	*result = n.data.args[2];
+	return 0;
+}
+
+int helper_run(struct address_space *as, int n, u64 *result)
+{
+	struct seccomp_notif_resp resp = { .id = as->notify_id, .val = n };
+	u64 done, error, last;
+
+	if (as->dead)
+		return -ESRCH;
+	COUNT(host_calls);
+	COUNT(batches);
+	if (ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_SEND, &resp)) {
+		as->dead = true;
+		return -ESRCH;
+	}
+	if (helper_meet(as, &done, &error, &last))
+		return -ESRCH;
+	if (result)
+		*result = last;
+	return error ? (int)(s64)error : 0;
+}
+

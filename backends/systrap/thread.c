@@ -1,0 +1,176 @@
+/*
+ * Guest threads: their birth in the stub's process, the table by which trampolines find them, their end.
+ *
+ * Each is a thread group of its own that shares all memory with the helper (CLONE_VM without CLONE_THREAD) and is our
+ * child (CLONE_PARENT): so one of them can be killed for certain, and waited for, without the others. That is what
+ * makes it safe to give the process to another guest afterwards.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backends/systrap/systrap.h"
+
+static struct channel *channel_at(struct address_space *as, int index)
+{
+	return (struct channel *)(as->channels + (u64)index * CHANNEL_SIZE + CHANNEL_PAGE);
+}
+
+/* The kernel's stack_t. */
+struct alt_stack {
+	u64 sp;
+	u32 flags, pad;
+	u64 size;
+};
+
+/* A new thread reports by its first trap; only then may the records be overwritten. */
+static int thread_arrives(struct channel_slot *slot)
+{
+	const struct timespec patience = { .tv_sec = 1 };
+
+	while (__atomic_load_n(&slot->ch->seq, __ATOMIC_ACQUIRE) == 0 && !slot->dead) {
+		__atomic_store_n(&slot->ch->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
+		syscall(SYS_futex, &slot->ch->seq, FUTEX_WAIT, 0, &patience, NULL, 0);
+	}
+	__atomic_store_n(&slot->ch->sentry_sleeps, 0, __ATOMIC_RELAXED);
+	return slot->dead ? -ESRCH : 0;
+}
+
+/* Two records: show the channel (only slots in use are, so that a guest can't fill the others), make the thread. */
+static int thread_create(struct address_space *as, struct channel_slot *slot)
+{
+	u64 base = STUB_CHANNELS + (u64)slot->index * CHANNEL_SIZE, tid;
+	const struct alt_stack stack = { .sp = base + CHANNEL_ALTSTACK, .size = CHANNEL_ALTSTACK_SIZE };
+	struct stub_record *r = helper_records(as);
+	int n = 0, err;
+
+	if (!slot->shown)
+		r[n++] = (struct stub_record){ .nr = SYS_mmap, .arg = { base, CHANNEL_SIZE, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_FIXED, STUB_FD_SHARED, base - STUB_CHANNELS + STUB_CONTROL_SIZE } };
+	slot->ch = channel_at(as, slot->index);
+	slot->ch->entry = STUB_FAST_ENTRY;
+	r[n++] = (struct stub_record){ .nr = SYS_clone, .arg = { STUB_CLONE_FLAGS, base + CHANNEL_PAGE } };
+	memcpy(&r[n], &stack, sizeof(stack));
+	err = helper_run(as, n, &tid);
+	if (err)
+		return err;
+	slot->shown = true;
+	slot->dead = false;
+	slot->tid = tid;
+	slot->seq = 0;
+	slot->cpu = 0;
+	slot->as = as;
+	err = monitor_add(&slot->watch, tid);
+	return err ? err : thread_arrives(slot);
+}
+
+static int slot_new(struct address_space *as, struct channel_slot **out)
+{
+	struct channel_slot *slot;
+
+	if (as->nslots == CHANNEL_MAX)
+		return -EAGAIN;
+	slot = calloc(1, sizeof(*slot));
+	if (!slot)
+		return -ENOMEM;
+	slot->index = as->nslots;
+	slot->watch.slot = slot;
+	slot->watch.pidfd = -1;
+	as->slots[as->nslots++] = slot;
+	*out = slot;
+	return 0;
+}
+
+int slot_acquire(struct address_space *as, struct channel_slot **out)
+{
+	struct channel_slot *slot;
+	int err = 0;
+
+	pthread_mutex_lock(&as->lock);
+	slot = TAILQ_FIRST(&as->free_slots);
+	if (slot)
+		TAILQ_REMOVE(&as->free_slots, slot, link);
+	else
+		err = slot_new(as, &slot);
+	if (!err && !slot->tid) {
+		err = thread_create(as, slot);
+		if (err)
+			TAILQ_INSERT_TAIL(&as->free_slots, slot, link);
+	}
+	pthread_mutex_unlock(&as->lock);
+	*out = slot;
+	return err;
+}
+
+/* The thread stays where it is, waiting for an answer; the next context in this address space takes it over. */
+void slot_release(struct address_space *as, struct channel_slot *slot)
+{
+	pthread_mutex_lock(&as->lock);
+	TAILQ_INSERT_HEAD(&as->free_slots, slot, link);
+	pthread_mutex_unlock(&as->lock);
+}
+
+/* End all guest threads for certain. Nobody uses the address space any more. */
+void threads_kill(struct address_space *as)
+{
+	for (int i = 0; i < as->nslots; i++)
+		if (as->slots[i]->tid)
+			kill(as->slots[i]->tid, SIGKILL);
+	for (int i = 0; i < as->nslots; i++) {
+		struct channel_slot *slot = as->slots[i];
+
+		monitor_remove(&slot->watch);
+		if (slot->tid)
+			waitpid(slot->tid, NULL, __WALL);
+		slot->tid = 0;
+	}
+}
+
+/* Forget what the guest left in channels and table. The slots stay, without threads. */
+void threads_clean(struct address_space *as)
+{
+	u64 *table = (u64 *)((u8 *)as->control + CONTROL_TABLE + TABLE_FIRST);
+
+	TAILQ_INIT(&as->free_slots);
+	for (int i = 0; i < as->nslots; i++) {
+		struct channel_slot *slot = as->slots[i];
+
+		if (slot->table_index)
+			table[slot->table_index - 1] = 0;
+		slot->table_index = 0;
+		slot->framed = false;
+		TAILQ_INSERT_TAIL(&as->free_slots, slot, link);
+	}
+	if (as->nslots)
+		madvise(as->channels, (u64)as->nslots * CHANNEL_SIZE, MADV_REMOVE);
+}
+
+/* ---- fs_base -> channel, for trampolines ---- */
+
+static u32 table_hash(u64 fs_base)
+{
+	/* As the trampoline does it: crc32, its top 12 bits. */
+	u64 crc = 0;
+
+	asm("crc32q %1, %0" : "+r"(crc) : "rm"(fs_base));
+	return (u32)crc >> 20;
+}
+
+void table_publish(struct address_space *as, struct channel_slot *slot, u64 fs_base)
+{
+	u64 *table = (u64 *)((u8 *)as->control + CONTROL_TABLE + TABLE_FIRST);
+	u64 channel = STUB_CHANNELS + ((u8 *)slot->ch - as->channels);
+
+	slot->ch->neg_fs = -fs_base;
+	if (slot->table_index)
+		table[slot->table_index - 1] = 0;
+	slot->table_index = table_hash(fs_base) + 1;
+	__atomic_store_n(&table[slot->table_index - 1], channel - (STUB_CONTROL + CONTROL_TABLE), __ATOMIC_RELEASE);
+}
+
