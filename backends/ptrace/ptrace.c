@@ -126,11 +126,11 @@ static void ptrace_as_destroy(struct address_space *as)
 }
 
 static int ptrace_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file,
-			 u64 offset, bool populate)
+			 u64 offset, u32 how)
 {
 	if (file != ptrace_memory)
 		return -ENODEV;		/* stubs hold the memory file's descriptor only */
-	return stub_map(&as->maps, addr, len, prot, offset, populate);
+	return stub_map(&as->maps, addr, len, prot, offset, how & AS_MAP_POPULATE);
 }
 
 static int ptrace_as_unmap(struct address_space *as, gva_t addr, u64 len)
