@@ -35,7 +35,7 @@ say	= $(if $(filter 1,$(V)),,printf '  %-6s %s\n' $(1) $(2))
 all: $(BUILD)/trapgate
 
 # Rules of the parts: each folder that builds something special brings its own.
--include $(wildcard core/loader/rules.mk backends/rules.mk backends/*/rules.mk workloads/rules.mk bench/rules.mk tests/rules.mk)
+-include $(wildcard core/loader/rules.mk backends/*/rules.mk backends/rules.mk workloads/rules.mk bench/rules.mk tests/rules.mk)
 
 $(BUILD)/libtrapgate.a: $(LIB_OBJ) $(EXTRA_OBJ)
 	@rm -f $@
