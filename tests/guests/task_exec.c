@@ -213,8 +213,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return second_life(argc, argv);
-	CHECK(readlink("/proc/self/exe", path, sizeof(path) - 1) > 0);
-	self = path;
+	self = realpath(argv[0], path);
+	CHECK(self != NULL);
 	vforked();
 	errors();
 	survivors();

@@ -115,6 +115,13 @@ static void *spin(void *arg)
 	return NULL;
 }
 
+static void *sleep_for_ever(void *arg)
+{
+	for (;;)
+		pause();
+	return NULL;
+}
+
 static void group_exit(void)
 {
 	pthread_t th;
@@ -136,7 +143,7 @@ static void group_exit(void)
 	pid = fork();
 	if (!pid) {
 		for (int i = 0; i < 4; i++)
-			pthread_create(&th, NULL, i & 1 ? spin : late_exit, NULL);
+			pthread_create(&th, NULL, i & 1 ? spin : sleep_for_ever, NULL);
 		kill(getpid(), SIGKILL);
 	}
 	CHECK(waitpid(pid, &status, 0) == pid && WTERMSIG(status) == SIGKILL);
