@@ -350,10 +350,8 @@ int sigframe_pop(struct task *t)
 	if (copy_in(t->mm, &f, t->regs.rsp - sizeof(f.pretcode), offsetof(struct rt_frame, info)))
 		return -EFAULT;
 	signal_set_blocked(t, f.uc_mask);
-	restore_regs(t, &f.sc);
-	if (pop_fp(t, f.sc.fpstate) || !resumable(&f.sc, f.uc_flags))
-		return -EFAULT;
-	/* Its errors are ignored, as the kernel does. */
+	/* Its errors are ignored, as the kernel does; that it is in use counts by the handler's stack pointer. */
 	altstack_set(t, &f.uc_stack, t->regs.rsp);
-	return 0;
+	restore_regs(t, &f.sc);
+	return pop_fp(t, f.sc.fpstate) || !resumable(&f.sc, f.uc_flags) ? -EFAULT : 0;
 }
