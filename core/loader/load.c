@@ -20,7 +20,8 @@
 
 #define MIB		(1ul << 20)
 #define STACK_RANDOM	(16ul << 30)		/* the stack's top moves by up to this much */
-#define MMAP_RANDOM	(1ul << 28)		/* pages, as mmap_rnd_bits */
+#define PIE_RANDOM	(1ul << 28)		/* pages, as mmap_rnd_bits */
+#define MMAP_RANDOM	(1ul << 26)		/* pages: libraries stay above 0x7e8000000000, as TSan's guests expect */
 #define BRK_RANDOM	(32 * MIB)
 #define CEILING		(GUEST_END - 16 * PAGE_SIZE)
 
@@ -90,7 +91,7 @@ static int load_exe(struct loading *l)
 	gva_t at = l->exe.lo;
 
 	if (l->exe.eh.e_type == ET_DYN && l->exe.interp[0])
-		at = align_down(PIE_BASE + (l->rnd.pie % MMAP_RANDOM) * PAGE_SIZE, l->exe.align);
+		at = align_down(PIE_BASE + (l->rnd.pie % PIE_RANDOM) * PAGE_SIZE, l->exe.align);
 	else if (l->exe.eh.e_type == ET_DYN)
 		/* A loader run by hand: out of the way of the program it will load to PIE_BASE. */
 		at = place_below(l->mm, l->mm->mmap_top, span, l->exe.align);
