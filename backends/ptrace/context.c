@@ -12,6 +12,7 @@
 #include "backends/ptrace/internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ _Static_assert(offsetof(struct guest_regs, gs_base) == offsetof(struct user_regs
 enum {
 	USER_CS = 0x33, USER_CS_COMPAT = 0x23, USER_DS = 0x2b,
 	EFLAGS_INIT = 0x202,
+	SEIZE_TRIES = 100000,
 };
 
 static void count_host_calls(u64 n) { atomic_fetch_add_explicit(&stub_host_calls, n, memory_order_relaxed); }
@@ -88,8 +90,12 @@ static int worker_seize(pid_t tid)
 {
 	int status;
 
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL))
-		return errno == ESRCH ? -ESRCH : -EPERM;
+	/* An idle worker is listed a moment before the context that let it go has detached from it: EPERM until then. */
+	for (int tries = 0; ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL); tries++) {
+		if (errno != EPERM || tries == SEIZE_TRIES)
+			return errno == ESRCH ? -ESRCH : -EPERM;
+		sched_yield();
+	}
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) || worker_wait(tid, &status))
 		return -ESRCH;
 	/* A signal from outside may come first; it is dropped, and the interrupt's stop follows. */
