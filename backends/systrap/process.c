@@ -35,7 +35,7 @@ enum { LAUNCH_STACK = 64 << 10 };
 
 extern const u8 systrap_image[], systrap_image_end[];
 
-static int image_fd = -1;
+static int image_fd = -1, memory_fd = -1;	/* both above what launch_child() fills: dup2 onto itself keeps close-on-exec */
 
 /* ---- launch ---- */
 
@@ -146,7 +146,7 @@ static int start_process(struct address_space *as, int shared_fd)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	pair[1] = high_fd(pair[1]);
-	l = (struct launch){ .memory = systrap_memory->fd, .shared = shared_fd, .sock = pair[1] };
+	l = (struct launch){ .memory = memory_fd, .shared = shared_fd, .sock = pair[1] };
 	as->pid = pair[1] < 0 ? pair[1] : launch(&l);
 	close(pair[1]);
 	err = as->pid < 0 ? as->pid : 0;
@@ -337,8 +337,9 @@ int process_pool_start(void)
 	if (write(fd, systrap_image, len) != (ssize_t)len)
 		return -EIO;
 	image_fd = high_fd(fd);
-	if (image_fd < 0)
-		return image_fd;
+	memory_fd = fcntl(systrap_memory->fd, F_DUPFD_CLOEXEC, 10);
+	if (image_fd < 0 || memory_fd < 0)
+		return -EMFILE;
 	err = monitor_start();
 	if (err)
 		return err;
@@ -371,5 +372,6 @@ void process_pool_stop(void)
 	pool.nready = 0;
 	monitor_stop();
 	close(image_fd);
-	image_fd = -1;
+	close(memory_fd);
+	image_fd = memory_fd = -1;
 }
