@@ -252,7 +252,7 @@ static int enter_guest(struct context *ctx, struct guest_regs *regs, struct even
 	int err;
 
 	place_enter(ctx->place);
-	err = stub_maps_enter(&ctx->as->maps);
+	err = queue_enter(&ctx->as->maps.q);
 	if (err)
 		goto out;
 	err = load_regs(ctx, regs);
@@ -265,7 +265,7 @@ static int enter_guest(struct context *ctx, struct guest_regs *regs, struct even
 		err = run_guest(ctx, regs, ev);
 	atomic_store(&ctx->target, 0);
 out:
-	stub_maps_leave(&ctx->as->maps);
+	queue_leave(&ctx->as->maps.q);
 	place_leave(ctx->place);
 	return err;
 }

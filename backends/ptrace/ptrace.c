@@ -130,27 +130,27 @@ static int ptrace_as_map(struct address_space *as, gva_t addr, u64 len, enum acc
 {
 	if (file != ptrace_memory)
 		return -ENODEV;		/* stubs hold the memory file's descriptor only */
-	return stub_map(&as->maps, addr, len, prot, offset, how & AS_MAP_POPULATE);
+	return queue_map(&as->maps.q, addr, len, prot, offset, how & AS_MAP_POPULATE);
 }
 
 static int ptrace_as_unmap(struct address_space *as, gva_t addr, u64 len)
 {
-	return stub_unmap(&as->maps, addr, len);
+	return queue_unmap(&as->maps.q, addr, len);
 }
 
 static int ptrace_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot)
 {
-	return stub_protect(&as->maps, addr, len, prot);
+	return queue_protect(&as->maps.q, addr, len, prot);
 }
 
 static void ptrace_counters(struct platform_counters *out)
 {
 	*out = (struct platform_counters){
 		.host_calls = stub_host_calls,
-		.map_calls = stub_map_counters.maps,
-		.unmap_calls = stub_map_counters.unmaps,
-		.protect_calls = stub_map_counters.protects,
-		.batches = stub_map_counters.batches,
+		.map_calls = map_counters.maps,
+		.unmap_calls = map_counters.unmaps,
+		.protect_calls = map_counters.protects,
+		.batches = map_counters.batches,
 	};
 	stub_pool_counters(&out->stubs_created, &out->stubs_reused);
 }

@@ -10,9 +10,9 @@
 #define SYSTRAP_ABI_VERSION	1
 
 /* ---- the stub's part of the guest's address space, all above GUEST_END ---- */
-#define STUB_BASE		0x7f0000000000	/* the image: code and constants, read and execute only */
+#define STUB_BASE		0x7f0000010000	/* the image: code and constants, read and execute only */
 #define STUB_LIMIT		0x7f0000100000
-#define STUB_FAST_ENTRY		0x7f0000000200	/* where trampolines go (placed by stub.lds) */
+#define STUB_FAST_ENTRY		0x7f0000010200	/* where trampolines go (placed by stub.lds) */
 #define STUB_CONTROL		0x7f0000100000	/* control pages: read only here */
 #define STUB_CONTROL_SIZE	0x19000
 #define STUB_CHANNELS		0x7f0010000000	/* channels: read and write */
@@ -44,8 +44,7 @@
 /* The call by which the helper thread meets the sentry: its filter turns it into a user notification. */
 #define RENDEZVOUS_NR		435		/* clone3: refused by the filter for all else; rdi = command done, rsi = result */
 
-#define CONTROL_RECORDS		0x1000		/* struct stub_record array */
-#define CONTROL_RECORDS_MAX	256
+#define CONTROL_RECORDS		0x1000		/* struct stub_record array, STUB_RECORDS of them */
 #define CONTROL_FILTER		0x8000		/* BPF programs: the process's, then the guest threads' */
 #define CONTROL_FILTER2		0xa000
 #define CONTROL_TABLE		0x10000		/* fs_base hash -> channel less this address; see trampoline.c */
@@ -66,6 +65,7 @@
 #ifndef __ASSEMBLER__
 
 #include "lib/types.h"
+#include "backends/stub/stub_abi.h"
 #include "platform.h"
 
 /* Signals that may arrive while guest code runs: ILL TRAP BUS FPE SEGV SYS, and ours. All others are blocked. */
@@ -85,11 +85,6 @@ struct stub_control {
 	struct stub_prog filter;	/* of the process; its listener goes to the sentry */
 	struct stub_prog filter2;	/* added by each guest thread */
 	u64 sentry_pid;
-};
-
-/* One system call that the helper thread makes for the sentry. */
-struct stub_record {
-	u64 nr, arg[6], pad;
 };
 
 enum channel_event {
@@ -148,6 +143,7 @@ _Static_assert(offsetof(struct stub_control, sentry_pid) == CT_SENTRY_PID, "asse
 _Static_assert(CONTROL_TABLE + TABLE_FIRST + 8 * TABLE_SLOTS <= STUB_CONTROL_SIZE, "fits");
 _Static_assert(CH_NEG_FS < TABLE_FIRST, "the unused entries' channel");
 _Static_assert(sizeof(struct stub_record) == 64, "assembly");
+_Static_assert(CONTROL_RECORDS + (STUB_RECORDS + 1) * sizeof(struct stub_record) <= CONTROL_FILTER, "fits");
 
 #endif
 #endif

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -39,23 +40,41 @@ int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result)
 	return 0;
 }
 
-int helper_run(struct address_space *as, int n, u64 *result)
+int helper_run(struct address_space *as, u32 n, u64 *done, u64 *result)
 {
 	struct seccomp_notif_resp resp = { .id = as->notify_id, .val = n };
-	u64 done, error, last;
+	u64 error;
 
 	if (as->dead)
 		return -ESRCH;
 	COUNT(host_calls);
-	COUNT(batches);
 	if (ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_SEND, &resp)) {
 		as->dead = true;
 		return -ESRCH;
 	}
-	if (helper_meet(as, &done, &error, &last))
+	if (helper_meet(as, done, &error, result))
 		return -ESRCH;
-	if (result)
-		*result = last;
 	return error ? (int)(s64)error : 0;
 }
 
+
+/* ---- as the runner of a map_queue ---- */
+
+static int run(void *self, u32 n, u64 *index)
+{
+	u64 result;
+
+	return helper_run(self, n, index, &result);
+}
+
+static bool dead(void *self) { return ((struct address_space *)self)->dead; }
+
+static void end(void *self)
+{
+	struct address_space *as = self;
+
+	as->dead = true;
+	kill(as->pid, SIGKILL);
+}
+
+const struct map_runner helper_runner = { .run = run, .kill = end, .dead = dead };

@@ -175,7 +175,7 @@ static void destroy(struct address_space *as)
 		munmap(as->control, shared_size());
 	for (int i = 0; i < as->nslots; i++)
 		free(as->slots[i]);
-	pthread_mutex_destroy(&as->lock);
+	map_queue_exit(&as->maps);
 	free(as);
 }
 
@@ -190,11 +190,17 @@ static int create(struct address_space **out)
 	as->notify_fd = -1;
 	as->watch.pidfd = -1;
 	as->watch.as = as;
-	pthread_mutex_init(&as->lock, NULL);
+	map_queue_init(&as->maps);
 	TAILQ_INIT(&as->free_slots);
 	err = map_shared(as, &shared_fd);
-	if (!err)
+	as->maps.runner = &helper_runner;
+	as->maps.self = as;
+	as->maps.memory_fd = STUB_FD_MEMORY;
+	as->maps.eager = true;		/* that its threads have stopped is only what the guest's memory says */
+	if (!err) {
+		as->maps.records = helper_records(as);
 		err = start_process(as, shared_fd);
+	}
 	if (!err)
 		err = monitor_add(&as->watch, as->pid);
 	if (shared_fd >= 0)
@@ -308,15 +314,8 @@ int systrap_as_create(struct address_space **out)
 
 void systrap_as_destroy(struct address_space *as)
 {
-	if (!as->dead) {
-		pthread_mutex_lock(&as->lock);
-		as->queued = 0;
-		atomic_store(&as->has_queue, 0);
-		*helper_records(as) = (struct stub_record){ .nr = SYS_munmap, .arg = { 0, STUB_BASE } };
-		if (helper_run(as, 1, NULL))
-			as->dead = true;
-		pthread_mutex_unlock(&as->lock);
-	}
+	if (map_queue_clear(&as->maps))
+		as->dead = true;
 	if (as->dead) {
 		destroy(as);
 		return;

@@ -1,6 +1,6 @@
 # systrap's stub: freestanding, general registers only, linked at STUB_BASE, carried inside the sentry.
 STUB_FLAGS := -std=gnu11 -O2 -ffreestanding -fno-stack-protector -mgeneral-regs-only -fcf-protection=none -fpie \
-	      -fvisibility=hidden -fno-asynchronous-unwind-tables $(WARN) -Icore -MMD -MP
+	      -fvisibility=hidden -fno-asynchronous-unwind-tables $(WARN) -Icore -I. -MMD -MP
 SYSTRAP_OBJ := $(BUILD)/systrap/stub.o $(BUILD)/systrap/entry.o
 EXTRA_OBJ += $(BUILD)/systrap/blob.o
 

@@ -326,31 +326,31 @@ int systrap_switch_to(struct context *ctx, struct address_space *as, struct gues
 		goto failed;
 	if (!canonical(r->fs_base) || !canonical(r->gs_base))
 		return -EINVAL;
-	err = map_flush(as);
-	if (err == -ENOMEM)
-		return err;
+	err = queue_enter(&as->maps);
 	if (!err)
 		err = prepare(ctx, r, &command);
 	if (err)
-		goto failed;
+		goto out;
 
 	atomic_store(&ctx->running, 1);
 	if (atomic_exchange(&ctx->interrupted, 0)) {
 		atomic_store(&ctx->running, 0);
 		ctx->last_valid = false;
 		*ev = (struct event){ .kind = EVENT_INTERRUPT };
-		return 0;
+		goto out;
 	}
 	err = handoff_answer_and_wait(ctx, command);
 	atomic_store_explicit(&ctx->running, 0, memory_order_relaxed);
 	if (err)
-		goto failed;
+		goto out;
 	take_event(ctx, r, ev);
 	if (ev->kind == EVENT_INTERRUPT)
 		atomic_store(&ctx->interrupted, 0);
-	return 0;
+out:
+	queue_leave(&as->maps);
 failed:
-	*ev = (struct event){ .kind = EVENT_DEAD };
+	if (err)
+		*ev = (struct event){ .kind = EVENT_DEAD };
 	return err == -ESRCH ? 0 : err;
 }
 

@@ -88,8 +88,31 @@ static int systrap_init(const struct platform_config *config)
 	return process_pool_start();
 }
 
+static int systrap_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file, u64 offset,
+			  u32 how)
+{
+	if (file != systrap_memory)
+		return -ENODEV;		/* stubs hold the memory file's descriptor only */
+	return queue_map(&as->maps, addr, len, prot, offset, how & AS_MAP_POPULATE);
+}
+
+static int systrap_as_unmap(struct address_space *as, gva_t addr, u64 len) { return queue_unmap(&as->maps, addr, len); }
+
+static int systrap_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot)
+{
+	return queue_protect(&as->maps, addr, len, prot);
+}
+
 static bool systrap_patching(void) { return systrap_patch; }
-static void systrap_counters(struct platform_counters *out) { *out = systrap_count; }
+static void systrap_counters(struct platform_counters *out)
+{
+	*out = systrap_count;
+	out->map_calls = map_counters.maps;
+	out->unmap_calls = map_counters.unmaps;
+	out->protect_calls = map_counters.protects;
+	out->batches = map_counters.batches;
+}
+
 
 const struct platform_ops systrap_platform = {
 	.name		= "systrap",

@@ -1,9 +1,9 @@
 /*
  * Inside the systrap backend: stub processes, channels, contexts.
  *
- * Lock map: as->lock guards the helper (records, rendezvous), the queue of mappings, the channel list and the fs_base
- * table. A channel's private half (struct channel_slot) belongs to the context bound to it, or to as->lock while free.
- * Lock order: as->lock, then the monitor's; the pool's lock is held over neither.
+ * Lock map: the queue's lock (as->maps.lock) guards the helper (records, rendezvous), the channel list and the fs_base
+ * table. A channel's private half (struct channel_slot) belongs to the context bound to it, or to that lock while free.
+ * Lock order: as->maps.lock, then the monitor's; the pool's lock is held over neither.
  */
 #ifndef TG_SYSTRAP_H
 #define TG_SYSTRAP_H
@@ -14,9 +14,8 @@
 #include <sys/types.h>
 
 #include "platform.h"
+#include "backends/stub/queue.h"
 #include "backends/systrap/abi.h"
-
-enum { QUEUE_MAX = 128 };
 
 /* A process whose death the monitor reports: a slot's thread, or an address space's helper. */
 struct watch {
@@ -43,13 +42,6 @@ struct channel_slot {
 	TAILQ_ENTRY(channel_slot) link;	/* as->free_slots */
 };
 
-struct queued_map {
-	gva_t addr;
-	u64 len, offset;
-	u32 prot;
-	bool populate;
-};
-
 struct address_space {
 	pid_t pid;
 	int notify_fd;
@@ -57,10 +49,7 @@ struct address_space {
 	atomic_bool dead;		/* the process is gone or can't be trusted to be whole */
 	struct stub_control *control;	/* our writable view of the control pages */
 	u8 *channels;			/* our view of the channels */
-	pthread_mutex_t lock;
-	struct queued_map queue[QUEUE_MAX];
-	int queued;			/* read without the lock: as a hint only by the thread that queued */
-	atomic_int has_queue;
+	struct map_queue maps;		/* its lock guards the helper, the slots and the fs_base table too */
 	int nslots;
 	struct channel_slot *slots[CHANNEL_MAX];
 	TAILQ_HEAD(, channel_slot) free_slots;
@@ -102,8 +91,9 @@ int systrap_as_create(struct address_space **out);
 void systrap_as_destroy(struct address_space *as);
 
 /* helper.c */
+extern const struct map_runner helper_runner;
 int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result);
-int helper_run(struct address_space *as, int n, u64 *result);	/* as->lock held; runs n records; the first error */
+int helper_run(struct address_space *as, u32 n, u64 *done, u64 *result);	/* lock held; runs n records; the first error */
 struct stub_record *helper_records(struct address_space *as);
 
 /* monitor.c */
@@ -118,12 +108,6 @@ void threads_clean(struct address_space *as);
 int slot_acquire(struct address_space *as, struct channel_slot **out);
 void slot_release(struct address_space *as, struct channel_slot *slot);
 void table_publish(struct address_space *as, struct channel_slot *slot, u64 fs_base);
-
-/* map.c */
-int systrap_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file, u64 offset, u32 how);
-int systrap_as_unmap(struct address_space *as, gva_t addr, u64 len);
-int systrap_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot);
-int map_flush(struct address_space *as);		/* takes the lock */
 
 /* handoff.c */
 int handoff_answer_and_wait(struct context *ctx, u32 command);	/* 0, or -ESRCH when the stub is gone */

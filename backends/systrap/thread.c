@@ -45,11 +45,13 @@ static int thread_arrives(struct channel_slot *slot)
 /* Two records: show the channel (only slots in use are, so that a guest can't fill the others), make the thread. */
 static int thread_create(struct address_space *as, struct channel_slot *slot)
 {
-	u64 base = STUB_CHANNELS + (u64)slot->index * CHANNEL_SIZE, tid;
+	u64 base = STUB_CHANNELS + (u64)slot->index * CHANNEL_SIZE, done, tid;
 	const struct alt_stack stack = { .sp = base + CHANNEL_ALTSTACK, .size = CHANNEL_ALTSTACK_SIZE };
 	struct stub_record *r = helper_records(as);
-	int n = 0, err;
+	int n = 0, err = queue_flush(&as->maps);	/* our records take its place */
 
+	if (err)
+		return err;
 	if (!slot->shown)
 		r[n++] = (struct stub_record){ .nr = SYS_mmap, .arg = { base, CHANNEL_SIZE, PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_FIXED, STUB_FD_SHARED, base - STUB_CHANNELS + STUB_CONTROL_SIZE } };
@@ -57,7 +59,7 @@ static int thread_create(struct address_space *as, struct channel_slot *slot)
 	slot->ch->entry = STUB_FAST_ENTRY;
 	r[n++] = (struct stub_record){ .nr = SYS_clone, .arg = { STUB_CLONE_FLAGS, base + CHANNEL_PAGE } };
 	memcpy(&r[n], &stack, sizeof(stack));
-	err = helper_run(as, n, &tid);
+	err = helper_run(as, n, &done, &tid);
 	if (err)
 		return err;
 	slot->shown = true;
@@ -92,7 +94,7 @@ int slot_acquire(struct address_space *as, struct channel_slot **out)
 	struct channel_slot *slot;
 	int err = 0;
 
-	pthread_mutex_lock(&as->lock);
+	pthread_mutex_lock(&as->maps.lock);
 	slot = TAILQ_FIRST(&as->free_slots);
 	if (slot)
 		TAILQ_REMOVE(&as->free_slots, slot, link);
@@ -103,7 +105,7 @@ int slot_acquire(struct address_space *as, struct channel_slot **out)
 		if (err)
 			TAILQ_INSERT_TAIL(&as->free_slots, slot, link);
 	}
-	pthread_mutex_unlock(&as->lock);
+	pthread_mutex_unlock(&as->maps.lock);
 	*out = slot;
 	return err;
 }
@@ -111,9 +113,9 @@ int slot_acquire(struct address_space *as, struct channel_slot **out)
 /* The thread stays where it is, waiting for an answer; the next context in this address space takes it over. */
 void slot_release(struct address_space *as, struct channel_slot *slot)
 {
-	pthread_mutex_lock(&as->lock);
+	pthread_mutex_lock(&as->maps.lock);
 	TAILQ_INSERT_HEAD(&as->free_slots, slot, link);
-	pthread_mutex_unlock(&as->lock);
+	pthread_mutex_unlock(&as->maps.lock);
 }
 
 /* End all guest threads for certain. Nobody uses the address space any more. */
