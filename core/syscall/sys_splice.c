@@ -7,11 +7,9 @@
 #include <sys/epoll.h>
 
 #include "fs/pipe.h"
-#include "syscall/syscall.h"
+#include "syscall/file_calls.h"
 
-/* vmsplice is these two on a pipe. */
-long sys_readv(struct task *t, const u64 *arg);
-long sys_writev(struct task *t, const u64 *arg);
+
 
 #define SPLICE_BUF	65536
 #define SPLICE_FLAGS	(SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
@@ -35,7 +33,7 @@ static u64 *end_pos(struct end *e)
 {
 	if (e->off_addr)
 		return &e->off;
-	return e->file->ops->seek ? &e->file->pos : NULL;
+	return file_positional(e->file) ? &e->file->pos : NULL;
 }
 
 static s64 end_move(struct task *t, struct end *e, void *buf, u64 n, bool write)
@@ -163,7 +161,7 @@ static int end_open(struct task *t, struct end *e, int fd, gva_t off_addr, bool 
 	e->pipe = file_pipe(e->file);
 	if (!off_addr)
 		return 0;
-	if (e->pipe || !e->file->ops->seek)
+	if (e->pipe || !file_positional(e->file))
 		return -ESPIPE;
 	if (get_user(t->mm, &e->off, off_addr))
 		return -EFAULT;
