@@ -9,8 +9,6 @@
 #include "fs/pipe.h"
 #include "syscall/file_calls.h"
 
-
-
 #define SPLICE_BUF	65536
 #define SPLICE_FLAGS	(SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
 
