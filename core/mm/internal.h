@@ -47,6 +47,8 @@ static inline void guest_zero(void *dst, size_t n) { memset(dst, 0, n); }
 /* A run of at most `want` pages, as long as can be had; *got pages. -ENOMEM only if there is not a single one. */
 int memory_alloc_upto(u64 want, bool zero, u64 *offset, u64 *got);
 
+bool memory_charge(u64 npages);			/* of the sentry's own memory; false: past the limit */
+void memory_uncharge(u64 npages);
 void memory_enter(u64 offset, u64 npages);	/* the sentry is about to write fresh pages: a hint */
 
 /* ---- vma.c ---- */

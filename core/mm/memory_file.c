@@ -38,7 +38,7 @@ TAILQ_HEAD(chunk_list, chunk);
 
 static struct backing backing = { .fd = -1 };
 static _Atomic u32 *refs;		/* a page; who holds a reference may read or add, see memory_put */
-static _Atomic u64 used;
+static _Atomic u64 used;		/* pages handed out, and charged */
 static u64 limit_pages;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;	/* innermost: guards all below */
@@ -273,6 +273,26 @@ static void punch_pages(u64 page, u64 n)
 
 static int order_of(u64 n) { return n <= 1 ? 0 : 64 - __builtin_clzll(n - 1); }
 
+/* Count pages as used; false: past the limit. */
+static bool count_used(u64 n)
+{
+	if (atomic_fetch_add_explicit(&used, n, memory_order_relaxed) + n <= limit_pages)
+		return true;
+	atomic_fetch_sub_explicit(&used, n, memory_order_relaxed);
+	return false;
+}
+
+/* Memory of the sentry itself that a guest can make grow counts towards the guests' limit. */
+bool memory_charge(u64 npages)
+{
+	if (count_used(npages))
+		return true;
+	page_cache_reclaim(MAX(npages, 1024));
+	return count_used(npages);
+}
+
+void memory_uncharge(u64 npages) { atomic_fetch_sub_explicit(&used, npages, memory_order_relaxed); }
+
 /* First page of a free run of n, or -1. */
 static s64 alloc_run(u64 n, bool zero)
 {
@@ -280,6 +300,8 @@ static s64 alloc_run(u64 n, bool zero)
 	struct chunk *c;
 	s64 page = -1;
 
+	if (!count_used(n))
+		return -1;
 	pthread_mutex_lock(&lock);
 	c = chunk_for(order_of(n));
 	if (c) {
@@ -290,11 +312,12 @@ static s64 alloc_run(u64 n, bool zero)
 			c->cleared[w] |= cold[w];
 		relist(c, false);
 		page = (c - chunks) * CHUNK_PAGES + first;
-		atomic_fetch_add_explicit(&used, n, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&lock);
-	if (page < 0)
+	if (page < 0) {
+		memory_uncharge(n);
 		return -1;
+	}
 	if (zero) {
 		for_each_run(cold, align_down(page, CHUNK_PAGES), enter_pages);
 		for_each_run(dirty, align_down(page, CHUNK_PAGES), clear_pages);

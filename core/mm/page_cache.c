@@ -242,6 +242,9 @@ static int page_for_write(struct page_cache *pc, u64 at, u64 len)
 
 	if (cache_get(pc, index))
 		return 0;
+	/* Files leave an eighth to the programs that could remove them. */
+	if (memory_used() >= memory_limit() - memory_limit() / 8)
+		return -ENOMEM;
 	whole = at & ~PAGE_MASK ? 0 : len >> PAGE_SHIFT;
 	if (!whole)
 		return make_pages(pc, index, index, index + 1, index < file_pages(pc) ? FILL : ZERO);
@@ -310,7 +313,7 @@ int page_cache_allocate(struct page_cache *pc, u64 pos, u64 len)
 	u64 index = pos >> PAGE_SHIFT, end = (pos + len + PAGE_SIZE - 1) >> PAGE_SHIFT;
 	int err = 0;
 
-	if (len >> PAGE_SHIFT > memory_limit() - MIN(memory_used(), memory_limit()))
+	if (len >> PAGE_SHIFT > memory_limit() - MIN(memory_used() + memory_limit() / 8, memory_limit()))
 		return -ENOSPC;
 	pthread_mutex_lock(&pc->lock);
 	for (; !err && index < end; index++)

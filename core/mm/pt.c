@@ -3,7 +3,7 @@
  */
 #include <stdlib.h>
 
-#include "mm/pt.h"
+#include "mm/internal.h"
 
 #define DIR_LEVELS	3		/* root, two more, then the leaves: 36 bits of page number */
 #define DIR_SLOTS	512
@@ -44,6 +44,7 @@ static void dir_destroy(struct pt_dir *dir, int level)
 			dir_destroy(dir->slot[i], level - 1);
 		else
 			free(dir->slot[i]);
+		memory_uncharge(1);
 	}
 	free(dir);
 }
@@ -79,6 +80,19 @@ struct pt_leaf *pt_leaf_find(struct pt *pt, gva_t addr)
 	return dir->slot[slot_index(addr, 0)] ? remember(pt, addr, dir->slot[slot_index(addr, 0)]) : NULL;
 }
 
+/* Leaves and directories count as guest memory, or a guest could fill the sentry's with them. */
+static void *node_new(size_t size)
+{
+	void *node;
+
+	if (!memory_charge(1))
+		return NULL;
+	node = calloc(1, size);
+	if (!node)
+		memory_uncharge(1);
+	return node;
+}
+
 struct pt_leaf *pt_leaf_get(struct pt *pt, gva_t addr)
 {
 	struct pt_dir *dir = pt->root;
@@ -89,7 +103,7 @@ struct pt_leaf *pt_leaf_get(struct pt *pt, gva_t addr)
 	for (int level = DIR_LEVELS - 1;; level--) {
 		slot = &dir->slot[slot_index(addr, level)];
 		if (!*slot) {
-			*slot = calloc(1, level ? sizeof(struct pt_dir) : sizeof(struct pt_leaf));
+			*slot = node_new(level ? sizeof(struct pt_dir) : sizeof(struct pt_leaf));
 			if (!*slot)
 				return NULL;
 			dir->used++;
@@ -159,11 +173,13 @@ static void leaf_free(struct pt *pt, gva_t addr, struct pt_leaf *leaf)
 		path[level - 1] = path[level]->slot[slot_index(addr, level)];
 	pt->hot_index = UINT64_MAX;
 	free(leaf);
+	memory_uncharge(1);
 	for (int level = 0; level < DIR_LEVELS; level++) {
 		path[level]->slot[slot_index(addr, level)] = NULL;
 		if (--path[level]->used || path[level] == pt->root)
 			break;
 		free(path[level]);
+		memory_uncharge(1);
 	}
 }
 

@@ -4,11 +4,14 @@
  * mm->lock comes before pc->lock, so the mms are collected with references under pc->lock and visited after it is
  * released. A page-in that comes in between sees the new size; one that was already under way holds its mm's lock until its
  * page is in, and is found there. A fork may hand pages that are still there to a child that was not collected: so
- * visiting goes on until a round finds nothing left.
+ * there are more rounds until one finds nothing left; not without end, as guests may map new pages all the time. Whoever
+ * keeps an old page after that has its own reference: that is stale, not unsafe.
  */
 #include <stdlib.h>
 
 #include "mm/cache.h"
+
+#define ROUNDS	6
 
 /* The mms with a VMA on pc->maps, once each; *n, or NULL when out of memory or none. */
 static struct mm **collect(struct page_cache *pc, size_t *n)
@@ -44,7 +47,7 @@ static void zap_everywhere(struct page_cache *pc, u64 first, u64 last, bool anon
 {
 	bool again = true;
 
-	while (again) {
+	for (int round = 0; again && round < ROUNDS; round++) {
 		size_t n;
 		struct mm **mms = collect(pc, &n);
 
