@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "syscall/file_calls.h"
 
@@ -9,11 +10,28 @@
 
 struct end {
 	struct file *f;
-	u64 pos;
-	bool own;			/* uses and moves the file's own position */
+	u64 pos;			/* the call's own */
+	bool own;			/* uses and moves the file's position instead */
 };
 
-/* Move up to len bytes; what was read is always written in full or counted as not moved. */
+/* The file's own position goes to its operations as that very pointer: host streams share theirs with the outside. */
+static u64 *where(struct end *e)
+{
+	if (!file_positional(e->f))
+		return NULL;
+	return e->own ? &e->f->pos : &e->pos;
+}
+
+/* What was read but could not be written was not read. */
+static void unread(struct end *in, s64 n)
+{
+	if (!in->own)
+		in->pos -= n;
+	else if (in->f->ops->seek)
+		in->f->ops->seek(in->f, -n, SEEK_CUR);
+}
+
+/* Up to len bytes. */
 static s64 copy(struct task *t, struct end *in, struct end *out, u64 len)
 {
 	u8 *buf = malloc(COPY_BYTES);
@@ -22,16 +40,15 @@ static s64 copy(struct task *t, struct end *in, struct end *out, u64 len)
 	if (!buf)
 		return -ENOMEM;
 	while ((u64)done < len) {
-		u64 at = in->pos;
 		s64 wrote;
 
-		n = file_read_wait(t, in->f, buf, MIN(len - done, COPY_BYTES), &at);
+		n = file_read_wait(t, in->f, buf, MIN(len - done, COPY_BYTES), where(in));
 		if (n <= 0)
 			break;
-		wrote = file_write_wait(t, out->f, buf, n, file_positional(out->f) ? &out->pos : NULL);
-		in->pos += MAX(wrote, 0);
+		wrote = file_write_wait(t, out->f, buf, n, where(out));
 		done += MAX(wrote, 0);
 		if (wrote < n) {
+			unread(in, n - MAX(wrote, 0));
 			n = wrote;
 			break;
 		}
@@ -62,20 +79,13 @@ static void lock_ends(struct end *a, struct end *b, bool lock)
 
 static s64 copy_ends(struct task *t, struct end *in, struct end *out, u64 len)
 {
-	s64 n;
-	int err;
+	s64 n = 0;
 
 	lock_ends(in, out, true);
-	if (in->own)
-		in->pos = in->f->pos;
-	if (out->own)
-		out->pos = out->f->pos;
-	err = file_positional(out->f) ? file_size_limit(t, out->f, out->pos, &len) : 0;
-	n = err ? err : copy(t, in, out, len);
-	if (in->own && n > 0)
-		in->f->pos = in->pos;
-	if (out->own && n > 0)
-		out->f->pos = out->pos;
+	if (file_positional(out->f))
+		n = file_size_limit(t, out->f, *where(out), &len);
+	if (!n)
+		n = copy(t, in, out, len);
 	lock_ends(in, out, false);
 	return n;
 }
