@@ -44,6 +44,7 @@ struct host_tty {
 };
 
 static pthread_mutex_t host_lock = PTHREAD_MUTEX_INITIALIZER;	/* guards the table */
+static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;	/* guards `file`; before host_lock, which hostfile_new() takes */
 static struct host_tty host_ttys[HOST_TTYS_MAX];
 static int nhost_ttys;
 static struct tty *_Atomic host_ctty;
@@ -78,13 +79,13 @@ static int host_open(struct tty *tty, struct task *t, struct file *f)
 	struct host_tty *h = CONTAINER_OF(tty, struct host_tty, tty);
 	int fd;
 
-	pthread_mutex_lock(&host_lock);
+	pthread_mutex_lock(&file_lock);
 	if (!h->file) {
 		fd = hosttty_dup(tty->host_fd);
 		if (fd >= 0)
 			h->file = hostfile_new(fd, O_RDWR);
 	}
-	pthread_mutex_unlock(&host_lock);
+	pthread_mutex_unlock(&file_lock);
 	return h->file ? h->file->inode->ops->open(h->file->inode, t, f) : -ENOMEM;
 }
 
