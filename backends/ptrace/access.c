@@ -117,18 +117,36 @@ static void look_at_operand(const struct decoded *d, const ZydisDecodedOperand *
 	}
 }
 
-static enum access data_access(const struct decoded *d, const struct guest_regs *regs, gva_t addr)
+static struct wants data_wants(const struct decoded *d, const struct guest_regs *regs, gva_t addr)
 {
 	struct wants w = { 0 };
 
 	for (int i = 0; i < d->insn.operand_count; i++)
 		look_at_operand(d, &d->ops[i], regs, addr, &w);
-	if (!w.nwrite)
+	return w;
+}
+
+static enum access data_access(const struct wants *w)
+{
+	if (!w->nwrite)
 		return ACCESS_READ;
-	if (!w.nread)
+	if (!w->nread)
 		return ACCESS_WRITE;
 	/* Both, as in movs, push [m], call [m]: by address; the load comes first. */
-	return w.read_covers || !w.write_covers ? ACCESS_READ : ACCESS_WRITE;
+	return w->read_covers || !w->write_covers ? ACCESS_READ : ACCESS_WRITE;
+}
+
+/*
+ * What may be read now can only have been written to - unless a sibling's fault on the same page was served since. So it is
+ * a write only if the instruction can have written there. The others try again.
+ */
+static enum access readable_access(const struct decoded *d, const struct wants *w, const struct guest_regs *regs, gva_t addr)
+{
+	if (!w->write_covers && addr - regs->rip < d->insn.length)
+		return ACCESS_EXEC;
+	if (!w->nwrite || (w->read_covers && !w->write_covers))
+		return ACCESS_READ;
+	return ACCESS_WRITE;
 }
 
 /* Did the processor fail to fetch the instruction itself? */
@@ -147,14 +165,18 @@ enum access access_kind(struct stub_maps *maps, const struct guest_regs *regs, g
 {
 	const enum access prot = stub_maps_prot(maps, addr);
 	struct decoded d;
+	struct wants w;
 
 	if (fetch_failed(maps, regs, addr, prot, &d))
 		return ACCESS_EXEC;
-	if (prot & ACCESS_READ)		/* what may be read can only have been written to */
-		return ACCESS_WRITE;
-	if (!decode(maps, regs, &d))
-		return ACCESS_READ;	/* unknown to the decoder: the retry then tells, by the line above */
-	return data_access(&d, regs, addr);
+	if (!decode(maps, regs, &d)) {
+		/* Unknown to the decoder: a page that is not there is read first, and the retry tells. */
+		if (!(prot & ACCESS_READ))
+			return ACCESS_READ;
+		return addr - regs->rip < MAX_INSN ? ACCESS_EXEC : ACCESS_WRITE;
+	}
+	w = data_wants(&d, regs, addr);
+	return prot & ACCESS_READ ? readable_access(&d, &w, regs, addr) : data_access(&w);
 }
 
 bool access_is_x87(struct stub_maps *maps, const struct guest_regs *regs)
