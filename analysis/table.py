@@ -1,0 +1,169 @@
+"""The table that ends `make bench`: aligned text, the verdict in words, every planned cell in it."""
+
+import stats
+
+CLASSES = (('syscall', 'system calls'), ('fault', 'page faults and mappings'), ('task', 'processes, threads, signals'),
+           ('cpu', 'must cost nothing extra'), ('floor', 'floors: the bare mechanisms, natively'))
+
+
+def amount(x, unit):
+    """Three significant digits and a unit that keeps them readable."""
+    if x is None:
+        return '-'
+    steps = {'ns': ((1e9, 's'), (1e6, 'ms'), (1e3, 'us'), (0, 'ns')), 'KiB': ((1024**2, 'GiB'), (1024, 'MiB'), (0, 'KiB'))}
+    for size, name in steps.get(unit, ((0, unit),)):
+        if x >= size:
+            return '%s %s' % (significant(x / (size or 1)), name)
+    return '-'
+
+
+def significant(x):
+    if x >= 100:
+        return '%.0f' % x
+    if x >= 10:
+        return '%.1f' % x
+    return '%.2f' % x
+
+
+def span(low, high, form):
+    return '-' if low is None else '%s .. %s' % (form(low), form(high))
+
+
+def percent(factor):
+    return '-' if factor is None else '+-%.1f %%' % (100 * (factor - 1))
+
+
+def sentence(row):
+    if row['status'] not in ('ok', 'incomplete'):
+        return row['status']
+    text = row['verdict']
+    if text in ('slower', 'faster'):
+        text += ' than native'
+    if row['status'] == 'incomplete':
+        text += ' (incomplete: n=%d)' % row['n']
+    return text.strip()
+
+
+HEAD = ('', 'median', '95 % CI', 'vs native', '95 % CI', 'x floor', 'p99', 'verdict')
+
+
+def line_of(row, name):
+    form = lambda x: amount(x, row['unit'])
+    return (name, form(row['median']), span(row['ci_low'], row['ci_high'], form),
+            '-' if row['ratio_native'] is None else significant(row['ratio_native']),
+            span(row['ratio_ci_low'], row['ratio_ci_high'], significant),
+            '-' if row['ratio_floor'] is None else significant(row['ratio_floor']), form(row['p99']), sentence(row))
+
+
+def variant_name(row):
+    return '  ' + row['platform'] + (':' + row['knobs'] if row['knobs'] else '')
+
+
+def group_lines(run, cells, by_cell):
+    """A workload in a placement: a heading with its noise, then a line a variant. The A/A twin is the heading."""
+    first = cells[0]
+    row = by_cell[first.id]
+    native, twin = run.sibling(first, 'native'), run.sibling(first, 'native-aa')
+    noise = None
+    if native and twin:
+        noise = by_cell[twin.id]
+        noise = stats.noise(noise['ratio_ci_low'], noise['ratio_ci_high'])
+    if first['class'] == 'floor':
+        return [line_of(row, '%s [%s]' % (first['workload'], first['placement']))]
+    lines = [('%s [%s]' % (first['workload'], first['placement']), 'A/A noise %s' % percent(noise))]
+    for cell in cells:
+        if cell['platform'] != 'native-aa':
+            lines.append(line_of(by_cell[cell.id], variant_name(by_cell[cell.id])))
+    return lines
+
+
+def aligned(lines):
+    widths = [max(len(line[i]) for line in lines if len(line) == len(HEAD)) for i in range(len(HEAD))]
+    heads = [len(line[0]) for line in lines if len(line) == len(HEAD)]
+    out = []
+    for line in lines:
+        if len(line) == 2:
+            out.append('%-*s  %s' % (max(heads), line[0], line[1]))
+            continue
+        text = '%-*s' % (widths[0], line[0])
+        for i in range(1, len(HEAD) - 1):
+            text += '  %*s' % (widths[i], line[i])
+        out.append((text + '  ' + line[-1]).rstrip())
+    return out
+
+
+def is_twin(cell):
+    return 'twin=1' in cell['params'].split(';')
+
+
+def groups_of(run, kind):
+    groups = {}
+    for cell in run.cells:
+        if cell['class'] == kind and not is_twin(cell):
+            groups.setdefault((cell['workload'], cell['placement'] != 'same-cpu', cell['group']), []).append(cell)
+    return [groups[key] for key in sorted(groups)]
+
+
+def primary_rows(run, rows):
+    """The first row of each cell, by cell id: its time, or resident memory."""
+    found, out = {}, {}
+    for row in rows:
+        key = tuple(row[k] for k in ('platform', 'knobs', 'workload', 'params', 'placement'))
+        found.setdefault(key, row)
+    for cell in run.cells:
+        out[cell.id] = found[tuple(cell[k] for k in ('platform', 'knobs', 'workload', 'params', 'placement'))]
+    return out
+
+
+def noise_line(run, by_cell):
+    """The A/A gate: what the comparison of native with itself says about all other comparisons."""
+    factors, excluded = [], 0
+    for cell in run.cells:
+        row = by_cell[cell.id]
+        factor = stats.noise(row['ratio_ci_low'], row['ratio_ci_high'])
+        if cell['platform'] != 'native-aa' or factor is None:
+            continue
+        factors.append((factor, '%s [%s]' % (cell['workload'], cell['placement'])))
+        excluded += row['ratio_ci_low'] > 1 or row['ratio_ci_high'] < 1
+    if not factors:
+        return 'A/A noise floor: not known (fewer than 6 launches a cell)'
+    middle, worst = stats.median([f[0] for f in factors]), max(factors)
+    noisy = middle > 1.05 or excluded > max(1, 0.1 * len(factors))
+    return 'A/A noise floor: median %s, worst %s (%s); %d of %d A/A intervals miss 1: %s' % (
+        percent(middle), percent(worst[0]), worst[1], excluded, len(factors),
+        'NOISY, trust large differences only' if noisy else 'OK')
+
+
+def failures(run):
+    out = []
+    for cell in run.cells:
+        for status, reason, _, _ in cell.failures[-1:]:
+            out.append('  %s: %s / %s [%s]: %s' % (status, cell['workload'], variant_name(cell).strip(), cell['placement'], reason))
+    return out
+
+
+def render(run, rows):
+    by_cell = primary_rows(run, rows)
+    out = []
+    if run.plan['subset']:
+        out.append('SUBSET: not all cells of the suite were asked for.')
+    if not run.plan['complete']:
+        out.append('INCOMPLETE: the run was stopped before its last block.')
+    for kind, title in CLASSES:
+        lines = [HEAD]
+        for cells in groups_of(run, kind):
+            lines += group_lines(run, cells, by_cell)
+        if len(lines) > 1:
+            out += ['', '%s   (lower is better; n=%d launches)' % (title.upper(), run.plan['trials'])] + aligned(lines)
+    out.append('')
+    if run.plan['trials'] < 6:
+        out.append('n too small: fewer than 6 launches give no 95 % interval; nothing is compared.')
+    out.append(noise_line(run, by_cell))
+    bad = failures(run)
+    if bad:
+        out += ['without a value, or not always:'] + bad
+    for skip in run.plan['skipped']:
+        out.append('left out: %s (%s)' % (skip['platform'], skip['reason']))
+    for warning in run.manifest['warnings']:
+        out.append('note: ' + warning)
+    return out
