@@ -6,21 +6,28 @@
  */
 #include "mm/internal.h"
 
-/* How many pages from here on to copy. */
-static u32 copy_run(struct fault *f)
+/*
+ * The window to copy. Of a file, blocks counted from the start of its mapping: the data segment of a library is one or two
+ * of them, and nearly all of it is written to by the time the program runs. Otherwise an aligned window, which
+ * doubles while the writes come in sequence.
+ */
+static void copy_window(struct fault *f)
 {
 	struct vma *v = f->v;
-	u32 around = knob_cow_around_kb >> 2, max = MAX(knob_fault_around_kb, knob_cow_around_kb) >> 2;
+	u64 around = (u64)knob_cow_around_kb << 10, max = (u64)MAX(knob_fault_around_kb, knob_cow_around_kb) << 10;
 
-	if (f->addr == v->cow_next && v->cow_run)
-		around = MAX(around, MIN(v->cow_run * 2, max));
-	return MAX(around, 1);
-}
+	if (v->cache) {
+		u64 block = knob_cow_file_kb << 10;
+		gva_t base = align_down(f->addr, PT_LEAF_SIZE), lo = v->start + align_down(f->addr - v->start, block);
 
-static void copied(struct fault *f, u32 n)
-{
-	f->v->cow_next = f->addr + n * PAGE_SIZE;
-	f->v->cow_run = n;
+		f->lo = (MAX(lo, base) - base) >> PAGE_SHIFT;
+		f->hi = (MIN(MIN(lo + block, v->end), base + PT_LEAF_SIZE) - base) >> PAGE_SHIFT;
+		return;
+	}
+	if (f->addr == v->cow_next)
+		around = MIN(2 * ((u64)v->cow_run << PAGE_SHIFT), max);
+	fault_window(f, around);
+	v->cow_run = around >> PAGE_SHIFT;
 }
 
 static bool shared_cow(u64 e) { return (e & PTE_COW) && memory_refs(pte_offset(e)) > 1; }
@@ -126,43 +133,54 @@ static int copy_stretch(struct fault *f)
 int fault_cow(struct fault *f)
 {
 	u64 *e = f->leaf->e;
-	u32 i = f->index, n = 1, want;
+	u32 from = f->index, to = f->index + 1;
 
-	if (own_cow(e[i]))
+	if (own_cow(e[from]))
 		return take_over(f);
 	f->mm->scatter += 2;
 	if (mm_scattered(f->mm))
 		return copy_stretch(f);
-	want = copy_run(f);
-	fault_window(f, (u64)MAX(knob_fault_around_kb, knob_cow_around_kb) << 10);
-	while (n < want && i + n < f->hi && shared_cow(e[i + n]))
-		n++;
-	copied(f, n);
-	return copy_entries(f, i, n);
+	copy_window(f);
+	while (from > f->lo && shared_cow(e[from - 1]))
+		from--;
+	while (to < f->hi && shared_cow(e[to]))
+		to++;
+	f->v->cow_next = fault_addr(f, to);
+	return copy_entries(f, from, to - from);
 }
 
-/* A write to a page of a private file mapping that was never read through it: copy straight from the page cache. */
+/* Pages of a private file mapping that were never shown: copy straight from the page cache. */
 int fault_copy_file(struct fault *f)
 {
 	u64 at = vma_file_offset(f->v, f->addr) >> PAGE_SHIFT, first, offset, got, src[PT_LEAF_PAGES];
-	u32 want = copy_run(f), n = 1, i = f->index;
+	u32 from = f->index, to = f->index + 1, skip = 0;
 	int have, err;
 
-	while (n < want && i + n < f->hi && !f->leaf->e[i + n])
-		n++;
-	have = page_cache_grab(f->v->cache, at, at, at + n, false, &first, src);
+	copy_window(f);
+	while (from > f->lo && !f->leaf->e[from - 1])
+		from--;
+	while (to < f->hi && !f->leaf->e[to])
+		to++;
+	have = page_cache_grab(f->v->cache, at, at - (f->index - from), at + (to - f->index), false, &first, src);
 	if (have < 0)
 		return have;
 	err = memory_alloc_upto(have, false, &offset, &got);
 	if (err)
 		goto out;
-	for (n = 0; n < got; n++) {
-		guest_copy(memory_ptr(offset + n * PAGE_SIZE), memory_ptr(src[n]), PAGE_SIZE);
-		pt_set(f->leaf, i + n, (offset + n * PAGE_SIZE) | PTE_PRESENT | PTE_ANON);
+	if (got < (u64)have) {
+		skip = at - first;		/* the faulting page at least */
+		if (got > (u64)have - skip)
+			memory_put(offset + (have - skip) * PAGE_SIZE, got - (have - skip));
+		got = MIN(got, (u64)have - skip);
 	}
-	mm_count_rss(f->mm, n);
-	copied(f, n);
-	err = fault_show(f, i, i + n, AS_MAP_POPULATE);
+	from = f->index - (at - first) + skip;
+	memory_enter(offset, got);
+	for (u64 k = 0; k < got; k++) {
+		guest_copy(memory_ptr(offset + k * PAGE_SIZE), memory_ptr(src[skip + k]), PAGE_SIZE);
+		pt_set(f->leaf, from + k, (offset + k * PAGE_SIZE) | PTE_PRESENT | PTE_ANON);
+	}
+	mm_count_rss(f->mm, got);
+	err = fault_show(f, from, from + got, AS_MAP_POPULATE | AS_MAP_FRESH);
 out:
 	for (int k = 0; k < have; k++)
 		memory_put(src[k], 1);

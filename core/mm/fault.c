@@ -6,6 +6,8 @@
  */
 #include "mm/internal.h"
 
+#define AHEAD_RUNS	64		/* stretches of the cache looked at */
+
 static bool access_ok(const struct vma *v, enum access want)
 {
 	/* On x86 whatever is accessible at all can be read. */
@@ -178,6 +180,42 @@ static int fault_file(struct fault *f)
 	return fault_show(f, from, from + n, AS_MAP_POPULATE | (n_new == (u64)n ? AS_MAP_FRESH : 0));
 }
 
+/* Small and writable: what is read first is written soon after, and a copy now saves the second fault. */
+static bool is_data_segment(const struct vma *v)
+{
+	return (v->prot & PROT_WRITE) && v->end - v->start <= (u64)knob_cow_file_kb << 10;
+}
+
+/*
+ * Show pages of a new file mapping that the page cache has already, before anyone asks: the libraries that every program maps
+ * then cost no faults. They are not entered into the guest's page tables; the host does that around what is touched.
+ */
+void fault_ahead(struct mm *mm, struct vma *v)
+{
+	u64 lo = v->offset >> PAGE_SHIFT, hi = lo + MIN(vma_pages(v), (u64)knob_map_ahead_kb >> 2), first = lo;
+	u64 flags = PTE_PRESENT | (vma_shared(v) ? cache_tracked(v->cache) ? PTE_CLEAN : 0 : PTE_COW), offsets[PT_LEAF_PAGES];
+
+	if (!v->prot || (!vma_shared(v) && v->prot & PROT_WRITE))
+		return;
+	for (int runs = 0; runs < AHEAD_RUNS; runs++) {
+		u64 n = page_cache_peek(v->cache, &first, hi, offsets);
+		struct fault f = { .mm = mm, .v = v, .addr = v->start + ((first - lo) << PAGE_SHIFT) };
+		u32 from = pt_index(f.addr), part = MIN(n, (u64)PT_LEAF_PAGES - from);
+
+		f.leaf = n ? pt_leaf_get(mm->pt, f.addr) : NULL;
+		for (u32 i = 0; f.leaf && i < part; i++)
+			pt_set(f.leaf, from + i, offsets[i] | flags);
+		for (u64 i = f.leaf ? part : 0; i < n; i++)
+			memory_put(offsets[i], 1);
+		if (!f.leaf)
+			return;
+		mm_count_rss(mm, part);
+		if (fault_show(&f, from, from + part, AS_MAP_FRESH))
+			return;
+		first += part;
+	}
+}
+
 /* First write to a page of a shared file mapping whose store must hear of it. */
 static int fault_dirty(struct fault *f)
 {
@@ -199,7 +237,7 @@ static int resolve(struct fault *f)
 
 	if (!e && !f->v->cache)
 		return fault_anon(f);
-	if (!e && f->want == ACCESS_WRITE && !vma_shared(f->v))
+	if (!e && !vma_shared(f->v) && (f->want == ACCESS_WRITE || is_data_segment(f->v)))
 		return fault_copy_file(f);
 	if (!e)
 		return fault_file(f);

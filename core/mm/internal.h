@@ -21,7 +21,7 @@
 #define SCATTERED_WINDOW ((u64)512 << 10)
 #define CACHE_RUN	16		/* pages a page cache asks for at a time */
 
-extern long knob_memory_mb, knob_recycle_mb, knob_fault_around_kb, knob_fault_max_kb, knob_cow_around_kb;
+extern long knob_memory_mb, knob_recycle_mb, knob_fault_around_kb, knob_fault_max_kb, knob_cow_around_kb, knob_cow_file_kb, knob_map_ahead_kb;
 extern long knob_takeover_kb, knob_fork_eager, knob_fork_populate, knob_cache_mb, knob_patch_after;
 
 /*
@@ -145,6 +145,7 @@ static inline gva_t fault_addr(const struct fault *f, u32 index)
 }
 int fault_show(struct fault *f, u32 from, u32 to, u32 how);	/* show entries [from, to), all present, in as few calls as can be */
 bool mm_scattered(struct mm *mm);
+void fault_ahead(struct mm *mm, struct vma *v);		/* a new mapping of a file */
 int fault_cow(struct fault *f);
 int fault_copy_file(struct fault *f);			/* first write to a page of a private file mapping */
 
@@ -158,6 +159,8 @@ enum { CACHE_DIRTY = 1, CACHE_WMAPPED = 2, CACHE_PRESENT = 4 };	/* low bits of r
  * -ENOMEM, -EIO. `write`: about to be mapped writable.
  */
 int page_cache_grab(struct page_cache *pc, u64 index, u64 lo, u64 hi, bool write, u64 *first, u64 *offsets);
+/* The first pages at or above *first and below hi that are there: as grab, but nothing is made; 0: none. At most a leaf's. */
+u64 page_cache_peek(struct page_cache *pc, u64 *first, u64 hi, u64 *offsets);
 void page_cache_reclaim(u64 pages);			/* drop clean pages that a store can give again; any lock of ours may be held */
 bool page_cache_has(struct page_cache *pc, u64 index);
 /* Does anyone need to hear of writes through mappings: to write pages back, or to know which ones the store can't give again? */

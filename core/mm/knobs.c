@@ -4,7 +4,8 @@
 #include "mm/internal.h"
 
 long knob_memory_mb, knob_recycle_mb = 64, knob_cache_mb = 1024;
-long knob_fault_around_kb = 64, knob_fault_max_kb = 64, knob_cow_around_kb = 4, knob_takeover_kb = 2048;
+long knob_fault_around_kb = 64, knob_fault_max_kb = 64, knob_cow_around_kb = 16, knob_takeover_kb = 2048;
+long knob_cow_file_kb = 64, knob_map_ahead_kb = 8192;
 long knob_fork_eager = 1, knob_fork_populate, knob_patch_after = 16;
 
 const struct knob mm_knobs[] = {
@@ -18,8 +19,12 @@ const struct knob mm_knobs[] = {
 	  "memory mapped by one fault, KiB, a power of two; 4: one page" },
 	{ "mm.fault_max_kb", KNOB_INT, &knob_fault_max_kb, 64, 4, 2048, NULL,
 	  "what that grows to while a mapping is touched in sequence, KiB, a power of two" },
-	{ "mm.cow_around_kb", KNOB_INT, &knob_cow_around_kb, 4, 4, 2048, NULL,
+	{ "mm.cow_around_kb", KNOB_INT, &knob_cow_around_kb, 16, 4, 2048, NULL,
 	  "memory copied by the first of a sequence of copy-on-write faults, KiB; doubles up to mm.fault_around_kb" },
+	{ "mm.cow_file_kb", KNOB_INT, &knob_cow_file_kb, 64, 4, 2048, NULL,
+	  "memory copied by a first write to a private file mapping, KiB; smaller writable ones are copied at once" },
+	{ "mm.map_ahead_kb", KNOB_INT, &knob_map_ahead_kb, 8192, 0, 1 << 20, NULL,
+	  "cached pages of a file that are mapped with it instead of by faults, KiB" },
 	{ "mm.takeover_kb", KNOB_INT, &knob_takeover_kb, 2048, 4, 2048, NULL,
 	  "memory made writable again by one fault when nobody else shares it any more, KiB" },
 	{ "mm.fork_eager", KNOB_BOOL, &knob_fork_eager, 1, 0, 0, NULL,

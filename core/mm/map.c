@@ -217,6 +217,8 @@ s64 mm_map(struct mm *mm, const struct map_request *req)
 	} else {
 		vma_insert(mm, v);
 		flags = v->flags;
+		if (v->cache)
+			fault_ahead(mm, v);
 		vma_merge(mm, v, &dead);
 	}
 	pthread_mutex_unlock(&mm->lock);

@@ -91,7 +91,8 @@ static void *reserve(u64 len)
 /* Windows are cut by masks: round the knobs down to powers of two. */
 static void settle_knobs(void)
 {
-	long *const windows[] = { &knob_fault_around_kb, &knob_fault_max_kb, &knob_cow_around_kb, &knob_takeover_kb };
+	long *const windows[] = { &knob_fault_around_kb, &knob_fault_max_kb, &knob_cow_around_kb, &knob_cow_file_kb,
+					&knob_takeover_kb };
 
 	for (size_t i = 0; i < ARRAY_SIZE(windows); i++)
 		*windows[i] = 1l << (63 - __builtin_clzl(MAX(*windows[i], 4)));

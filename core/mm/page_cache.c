@@ -148,6 +148,22 @@ out:
 	return err;
 }
 
+u64 page_cache_peek(struct page_cache *pc, u64 *first, u64 hi, u64 *offsets)
+{
+	u64 entry, n = 0;
+
+	pthread_mutex_lock(&pc->lock);
+	hi = MIN(hi, file_pages(pc));
+	if (pc->pages && radix_next(pc->pages, first, &entry)) {
+		while (n < PT_LEAF_PAGES && *first + n < hi && (entry = cache_get(pc, *first + n))) {
+			offsets[n] = pte_offset(entry);
+			memory_get(offsets[n++], 1);
+		}
+	}
+	pthread_mutex_unlock(&pc->lock);
+	return n;
+}
+
 bool page_cache_has(struct page_cache *pc, u64 index)
 {
 	bool has;
