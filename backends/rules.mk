@@ -19,5 +19,6 @@ CONTRACT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CONTRACT_SRC) $(BACKEND_SRC) core/
 .PHONY: contract
 contract: $(CONTRACT)
 
-$(CONTRACT): $(CONTRACT_OBJ) $(EXTRA_OBJ)
+.SECONDEXPANSION:
+$(CONTRACT): $(CONTRACT_OBJ) $$(EXTRA_OBJ)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -24,7 +24,7 @@ void guest_init_regs(struct guest *g)
 
 void guest_map(struct guest *g, gva_t addr, u64 npages, enum access prot, u64 offset)
 {
-	CHECK_EQ(P->as_map(g->as, addr, npages * PAGE_SIZE, prot, &mem, offset, true), 0);
+	CHECK_EQ(P->as_map(g->as, addr, npages * PAGE_SIZE, prot, &mem, offset, AS_MAP_POPULATE), 0);
 }
 
 void guest_create(struct guest *g, const u8 *code, const u8 *end)

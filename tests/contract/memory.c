@@ -219,7 +219,7 @@ static void more_pieces_than_the_host_allows(void)
 	*(u64 *)mem_ptr(page) = 5;
 	*(u64 *)mem_ptr(page + 2 * PAGE_SIZE) = 6;
 	for (u64 i = 0; i < N; i++)
-		if (P->as_map(g.as, DATA + i * PAGE_SIZE, PAGE_SIZE, RW, &mem, page + (i & 1) * 2 * PAGE_SIZE, false))
+		if (P->as_map(g.as, DATA + i * PAGE_SIZE, PAGE_SIZE, RW, &mem, page + (i & 1) * 2 * PAGE_SIZE, 0))
 			break;
 	for (u64 i = 0; i < N; i += 997)
 		CHECK_EQ(load_or_map(&g, DATA + i * PAGE_SIZE, page + (i & 1) * 2 * PAGE_SIZE), 5 + (i & 1));
