@@ -12,7 +12,6 @@
 #include "backends/ptrace/internal.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +27,6 @@ _Static_assert(offsetof(struct guest_regs, gs_base) == offsetof(struct user_regs
 enum {
 	USER_CS = 0x33, USER_CS_COMPAT = 0x23, USER_DS = 0x2b,
 	EFLAGS_INIT = 0x202,
-	SEIZE_TRIES = 100000,
 };
 
 static void count_host_calls(u64 n) { atomic_fetch_add_explicit(&stub_host_calls, n, memory_order_relaxed); }
@@ -90,12 +88,8 @@ static int worker_seize(pid_t tid)
 {
 	int status;
 
-	/* An idle worker is listed a moment before the context that let it go has detached from it: EPERM until then. */
-	for (int tries = 0; ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL); tries++) {
-		if (errno != EPERM || tries == SEIZE_TRIES)
-			return errno == ESRCH ? -ESRCH : -EPERM;
-		sched_yield();
-	}
+	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL))
+		return errno == ESRCH ? -ESRCH : -EPERM;
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) || worker_wait(tid, &status))
 		return -ESRCH;
 	/* A signal from outside may come first; it is dropped, and the interrupt's stop follows. */
@@ -141,10 +135,12 @@ static int worker_release(struct context *ctx)
 {
 	struct user_regs_struct regs = { .cs = USER_CS, .ss = USER_DS, .eflags = EFLAGS_INIT, .orig_rax = ~0UL };
 
-	regs.rip = stub_maps_worker_put(&ctx->as->maps, ctx->tid);
-	if (ptrace(PTRACE_SETREGS, ctx->tid, NULL, &regs))
-		return -ESRCH;
-	return ptrace(PTRACE_DETACH, ctx->tid, NULL, NULL) ? -ESRCH : 0;
+	bool let_go;
+
+	regs.rip = stub_maps_worker_leave(&ctx->as->maps);
+	let_go = !ptrace(PTRACE_SETREGS, ctx->tid, NULL, &regs) && !ptrace(PTRACE_DETACH, ctx->tid, NULL, NULL);
+	stub_maps_worker_left(&ctx->as->maps, regs.rip, let_go ? ctx->tid : 0);
+	return let_go ? 0 : -ESRCH;
 }
 
 static void unbind(struct context *ctx)

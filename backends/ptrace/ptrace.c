@@ -114,14 +114,14 @@ void address_space_put(struct address_space *as)
 {
 	if (atomic_fetch_sub(&as->refs, 1) != 1)
 		return;
-	stub_put(as->maps.stub);
+	stub_maps_exit(&as->maps);
 	free(as);
 }
 
 /* Contexts that ran in it last may still hold its workers; the stub waits for them, its pages do not. */
 static void ptrace_as_destroy(struct address_space *as)
 {
-	stub_maps_exit(&as->maps);
+	stub_maps_clear(&as->maps);
 	address_space_put(as);
 }
 

@@ -44,21 +44,33 @@ int stub_maps_worker(struct stub_maps *m, pid_t *tid, bool *fresh)
 	return err;
 }
 
-u64 stub_maps_worker_put(struct stub_maps *m, pid_t tid)
+u64 stub_maps_worker_leave(struct stub_maps *m)
 {
 	u64 rip;
 
 	pthread_mutex_lock(&m->q.lock);
-	rip = stub_worker_put(m->stub, tid);
+	rip = stub_worker_leave(m->stub);
 	pthread_mutex_unlock(&m->q.lock);
 	return rip;
 }
 
-void stub_maps_exit(struct stub_maps *m)
+void stub_maps_worker_left(struct stub_maps *m, u64 rip, pid_t tid)
+{
+	pthread_mutex_lock(&m->q.lock);
+	stub_worker_left(m->stub, rip, tid);
+	pthread_mutex_unlock(&m->q.lock);
+}
+
+void stub_maps_clear(struct stub_maps *m)
 {
 	if (map_queue_clear(&m->q))
 		stub_kill(m->stub);
+}
+
+void stub_maps_exit(struct stub_maps *m)
+{
 	map_queue_exit(&m->q);
+	stub_put(m->stub);
 }
 
 /* ---- what is where ---- */

@@ -14,10 +14,12 @@ struct stub_maps {
 extern bool stub_follow;
 
 int stub_maps_init(struct stub_maps *m);
-void stub_maps_exit(struct stub_maps *m);		/* unmaps everything; the stub can then be put */
+void stub_maps_clear(struct stub_maps *m);		/* unmaps everything, at once */
+void stub_maps_exit(struct stub_maps *m);		/* after that, and when no worker is traced any more: gives the stub back */
 
 int stub_maps_worker(struct stub_maps *m, pid_t *tid, bool *fresh);	/* stub_worker_get, in order with the queue */
-u64 stub_maps_worker_put(struct stub_maps *m, pid_t tid);
+u64 stub_maps_worker_leave(struct stub_maps *m);
+void stub_maps_worker_left(struct stub_maps *m, u64 rip, pid_t tid);
 
 /* The access that `addr` is mapped with, ACCESS_NONE if it is not; and up to `max` bytes of what it shows. */
 enum access stub_maps_prot(struct stub_maps *m, gva_t addr);

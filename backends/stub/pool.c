@@ -6,10 +6,14 @@
 #include "backends/stub/stub.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 
-enum { POOL_KEEP = 8 };			/* returned stubs beyond this many are killed */
+enum {
+	POOL_KEEP = 8,			/* returned stubs beyond this many are killed */
+	TRIES = 2,			/* failed launches that make stub_get() give up: one may not have been for us */
+};
 
 SLIST_HEAD(stub_list, stub);
 
@@ -122,6 +126,14 @@ void stub_pool_exit(void)
 	stub_launch_exit();
 }
 
+/* Killed while it waited? Only the stub holds the pipe's other end. */
+static bool alive(const struct stub *s)
+{
+	struct pollfd p = { .fd = s->report_fd };
+
+	return !s->dead && poll(&p, 1, 0) == 0;
+}
+
 static struct stub *pop(void)
 {
 	struct stub *s;
@@ -129,7 +141,7 @@ static struct stub *pop(void)
 	while ((s = SLIST_FIRST(&pool.stubs))) {
 		SLIST_REMOVE_HEAD(&pool.stubs, link);
 		pool.nready--;
-		if (!s->dead)
+		if (alive(s))
 			return s;
 		SLIST_INSERT_HEAD(&pool.doomed, s, link);
 	}
@@ -145,7 +157,7 @@ int stub_get(struct stub **out)
 	failures = pool.failures;
 	pool.waiting++;
 	while (!(*out = pop())) {
-		if (pool.stop || pool.failures != failures) {
+		if (pool.stop || pool.failures - failures >= TRIES) {
 			err = pool.stop ? -ESHUTDOWN : pool.error;
 			break;
 		}

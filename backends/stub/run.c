@@ -64,12 +64,21 @@ int stub_worker_get(struct stub *s, pid_t *tid, bool *fresh)
 	return err;
 }
 
-u64 stub_worker_put(struct stub *s, pid_t tid)
+u64 stub_worker_leave(struct stub *s)
 {
-	if (s->nidle == STUB_IDLE_MAX)
+	if (s->nidle + s->nleaving == STUB_IDLE_MAX)
 		return STUB_EXIT;
-	s->idle[s->nidle++] = tid;
+	s->nleaving++;
 	return STUB_PARK;
+}
+
+void stub_worker_left(struct stub *s, u64 rip, pid_t tid)
+{
+	if (rip != STUB_PARK)
+		return;
+	s->nleaving--;
+	if (tid)
+		s->idle[s->nidle++] = tid;
 }
 
 void stub_kill(struct stub *s)

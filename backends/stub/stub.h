@@ -30,7 +30,7 @@ struct stub {
 
 	/* All below: whoever owns the stub, and of several threads the one that holds the owner's lock. */
 	pid_t idle[STUB_IDLE_MAX];
-	int nidle;
+	int nidle, nleaving;		/* parked; about to be */
 	int leader_cpu;			/* where the leader was pinned to, -1: nowhere */
 };
 
@@ -66,8 +66,12 @@ int stub_run(struct stub *s, u32 n, u64 *value);
 
 /* A worker that nobody traces: a parked one or a new one. `*fresh`: its extended state is the initial one. */
 int stub_worker_get(struct stub *s, pid_t *tid, bool *fresh);
-/* Where a worker that is given back must be sent before it is let go: STUB_PARK or STUB_EXIT. */
-u64 stub_worker_put(struct stub *s, pid_t tid);
+/*
+ * Giving one back: ask where to send it (STUB_PARK or STUB_EXIT), send it there, let it go, and only then say that it
+ * is idle (`tid`) or lost (0), since the next owner may seize it at once.
+ */
+u64 stub_worker_leave(struct stub *s);
+void stub_worker_left(struct stub *s, u64 rip, pid_t tid);
 
 void stub_kill(struct stub *s);		/* marks it dead and sends SIGKILL; any thread */
 
