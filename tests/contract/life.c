@@ -65,6 +65,9 @@ static int kill_all_children(void)
 
 	for (int i = 0; i < n; i++)
 		kill(pids[i], SIGKILL);
+	for (int i = 0; i < n; i++)
+		for (int tries = 0; tries < 1000 && !gone(pids[i]); tries++)
+			nap(1000000);
 	return n;
 }
 
