@@ -1,0 +1,192 @@
+"""The overlay and bind mounts: what a guest changes, where it shows, and what it can't reach."""
+import os
+import pathlib
+import shutil
+import subprocess
+import threading
+
+import pytest
+from conftest import need, run, sandbox
+
+CHANGES = r"""
+cd "$1"
+cat small; echo more >> small; cat small
+head -c 100000 big | md5sum; echo tail >> big; tail -c 20 big; md5sum < big
+printf XYZ | dd of=big bs=1 seek=5000 conv=notrunc 2>/dev/null; md5sum < big
+truncate -s 70000 big; md5sum < big; truncate -s 90000 big; md5sum < big
+cat hard2; echo changed > hard1; cat hard2; stat -c '%h %s' hard1 hard2
+rm hard1; stat -c '%h %s' hard2; cat hard2
+ls -A dir; rm dir/a; ls -A dir; echo again > dir/a; cat dir/a; ls -A dir
+mv dir/sub moved; find moved dir | sort; cat moved/deep/file
+mkdir dir/sub; ls -A dir/sub; echo new > dir/sub/n; find . | sort
+rmdir dir 2>&1 | sed 's/.*: //'
+rm -r dir; ls -A; mkdir dir; ls -A dir; echo x > dir/only; ls -A dir
+mv small renamed; cat renamed; ls -A; test -e small || echo gone
+readlink link; cat link 2>/dev/null || echo dangling; ln -sf renamed link; cat link
+chmod 600 renamed; stat -c '%a' renamed
+mv -T many many2; ls many2 | wc -l; rm many2/f1*; ls many2 | wc -l; rm -r many2; ls -A
+cp -r moved copy; diff -r moved copy && echo equal
+touch -d '2001-02-03 04:05:06 UTC' renamed; stat -c '%Y' renamed
+ls -l --time-style=+%s renamed | awk '{print $1, $2, $5}'
+"""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "tree"
+    (root / "dir/sub/deep").mkdir(parents=True)
+    (root / "many").mkdir()
+    (root / "small").write_text("small\n")
+    (root / "big").write_bytes(bytes((i * 7 + i // 251) & 255 for i in range(200000)))
+    (root / "hard1").write_text("hard\n")
+    os.link(root / "hard1", root / "hard2")
+    (root / "dir/a").write_text("a\n")
+    (root / "dir/sub/deep/file").write_text("deep\n")
+    (root / "link").symlink_to("small")
+    for i in range(200):
+        (root / f"many/f{i}").write_text(str(i))
+    return root
+
+
+def picture(root):
+    """Everything that a change to the tree could change, but access times."""
+    lines = []
+    for p in sorted([root, *root.rglob("*")]):
+        st = p.lstat()
+        content = os.readlink(p) if p.is_symlink() else p.read_bytes() if p.is_file() else b""
+        lines.append((str(p.relative_to(root)), st.st_mode, st.st_nlink, st.st_uid, st.st_size * p.is_file(), content))
+    return lines
+
+
+def in_copy(tree, tmp_path, name):
+    copy = tmp_path / name
+    subprocess.run(["cp", "-a", tree, copy], check=True)
+    return copy
+
+
+def test_overlay_changes_nothing_outside(platform, tree, tmp_path):
+    before = picture(tree)
+    native = run(["bash", "-c", CHANGES, "bash", in_copy(tree, tmp_path, "native")])
+    inside = sandbox(platform, ["bash", "-c", CHANGES, "bash", tree])
+    assert inside.stdout == native.stdout, inside.stderr
+    assert inside.stderr == native.stderr
+    assert picture(tree) == before
+
+
+def test_bind_rw_passes_through(platform, tree, tmp_path):
+    copy = in_copy(tree, tmp_path, "native")
+    native = run(["bash", "-c", CHANGES, "bash", copy])
+    inside = sandbox(platform, ["bash", "-c", CHANGES, "bash", "/mnt"], [f"--bind={tree}:/mnt:rw"])
+    assert inside.stdout == native.stdout, inside.stderr
+    assert picture(tree) == picture(copy)
+
+
+def test_bind_ro(platform, tree):
+    before = picture(tree)
+    script = "cd /mnt; cat small; for c in 'echo x > small' 'rm small' 'mkdir d' 'mv small s' 'chmod 600 small' 'ln small s'; do " \
+             "(eval \"$c\") 2>&1 | sed 's/.*: //'; done"
+    inside = sandbox(platform, ["bash", "-c", script], [f"--bind={tree}:/mnt:ro"])
+    assert inside.stdout == "small\n" + "Read-only file system\n" * 6
+    assert picture(tree) == before
+
+
+def test_bind_of_a_file(platform, tmp_path):
+    (tmp_path / "one").write_text("one\n")
+    (tmp_path / "other").write_text("other\n")
+    inside = sandbox(platform, ["sh", "-c", "cat /etc/one; echo two >> /etc/one; ls /etc/other"], [f"--bind={tmp_path}/one:/etc/one:rw"])
+    assert inside.stdout == "one\n" and "No such file" in inside.stderr
+    assert (tmp_path / "one").read_text() == "one\ntwo\n"
+
+
+def test_bind_mapping_reaches_the_host(platform, tmp_path):
+    need("python3")
+    (tmp_path / "f").write_bytes(b"x" * 10000)
+    code = "import mmap,os; f=os.open('/mnt/f',os.O_RDWR); m=mmap.mmap(f,10000); m[5000:5004]=b'MAPS'; " \
+           "print(os.pread(f,4,5000)); os.pwrite(f,b'WRIT',100); print(m[100:104]); m.flush(); m[6000:6003]=b'END'"
+    inside = sandbox(platform, ["/usr/bin/python3", "-c", code], [f"--bind={tmp_path}:/mnt:rw"])
+    assert inside.stdout == "b'MAPS'\nb'WRIT'\n", inside.stderr
+    data = (tmp_path / "f").read_bytes()
+    assert data[5000:5004] == b"MAPS" and data[100:104] == b"WRIT" and data[6000:6003] == b"END" and len(data) == 10000
+
+
+@pytest.fixture
+def small_root(tmp_path):
+    """A root directory with nothing but busybox, beside a secret that must stay out of reach."""
+    need("busybox")
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+    (tmp_path / "secret").write_text("SECRET\n")
+    return root
+
+
+def test_symlinks_stay_in_the_root(platform, small_root, tmp_path):
+    (small_root / "abs").symlink_to(tmp_path / "secret")
+    (small_root / "up").symlink_to("../secret")
+    (small_root / "far").symlink_to("../" * 30 + str(tmp_path / "secret"))
+    (small_root / "dir").symlink_to(tmp_path)
+    script = "for f in /abs /up /far /dir/secret /../secret /bin/../../secret /proc/self/root/../secret /proc/1/cwd/../secret; do " \
+             "busybox cat $f 2>/dev/null && echo \"leak $f\"; done; busybox ls /"
+    inside = sandbox(platform, ["/bin/busybox", "sh", "-c", script], [f"--rootfs={small_root}"])
+    assert "SECRET" not in inside.stdout and "leak" not in inside.stdout
+    assert inside.stdout.split() == ["abs", "bin", "dev", "dir", "far", "proc", "sys", "up"], inside.stderr
+    assert sorted(p.name for p in small_root.iterdir()) == ["abs", "bin", "dir", "far", "up"]
+
+
+def test_guest_symlinks_in_a_bind_stay_in_the_sandbox(platform, small_root, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    script = f"cd /mnt; busybox ln -s {tmp_path}/secret a; busybox ln -s ../secret b; busybox ln -s .. c; " \
+             "busybox cat a b c/secret 2>/dev/null; busybox sh -c 'echo hacked > a' 2>/dev/null; busybox sh -c 'echo hacked > b'; " \
+             "busybox ln a /mnt/d; busybox cat d 2>/dev/null; busybox chmod 777 a 2>/dev/null; echo end"
+    inside = sandbox(platform, ["/bin/busybox", "sh", "-c", script], [f"--rootfs={small_root}", f"--bind={shared}:/mnt:rw"])
+    assert inside.stdout == "end\n", inside.stdout
+    assert (tmp_path / "secret").read_text() == "SECRET\n"
+
+
+def test_racing_renames_on_the_host(platform, small_root, tmp_path):
+    """Someone swaps a directory for a symlink to the outside while the guest walks through it."""
+    shared = tmp_path / "shared"
+    (shared / "d").mkdir(parents=True)
+    (shared / "d/secret").write_text("mine\n")
+    stop = threading.Event()
+
+    def swap():
+        while not stop.is_set():
+            os.rename(shared / "d", shared / "real")
+            os.symlink(tmp_path, shared / "d")
+            os.unlink(shared / "d")
+            os.rename(shared / "real", shared / "d")
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        script = "i=0; while [ $i -lt 300 ]; do read x 2>/dev/null < /mnt/d/secret && echo $x; i=$((i+1)); done"
+        inside = sandbox(platform, ["/bin/busybox", "sh", "-c", script], [f"--rootfs={small_root}", f"--bind={shared}:/mnt:rw"])
+    finally:
+        stop.set()
+        thread.join()
+    assert set(inside.stdout.split()) <= {"mine"}, inside.stdout
+    assert inside.returncode == 0
+
+
+def test_pseudo_file_systems_of_the_host_are_hidden(platform, small_root):
+    """The host's /proc under another name would show the sentry's own memory."""
+    if os.getuid():
+        pytest.skip("needs root to mount")
+    inner = small_root / "hostproc"
+    inner.mkdir()
+    if subprocess.run(["mount", "-t", "proc", "proc", inner], capture_output=True).returncode:
+        pytest.skip("can't mount proc here")
+    try:
+        inside = sandbox(platform, ["/bin/busybox", "ls", "/hostproc"], [f"--rootfs={small_root}"])
+        assert inside.stdout == "" and inside.returncode == 0, inside.stdout
+    finally:
+        subprocess.run(["umount", inner], check=True)
+
+
+def test_missing_directories_are_one_sentence(platform, tmp_path):
+    for options in ([f"--rootfs={tmp_path}/none"], [f"--bind={tmp_path}/none:/mnt"], ["--rootfs=/proc"], [f"--cwd={tmp_path}/none"]):
+        inside = sandbox(platform, ["/bin/true"], options)
+        assert inside.returncode == 125, options
+        assert len(inside.stderr.strip().splitlines()) == 1, inside.stderr
