@@ -5,7 +5,9 @@ import shutil
 import subprocess
 
 # Okabe and Ito's palette: told apart by colour-blind readers too. The order is that of the legend.
-COLOURS = ('#999999', '#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442')
+COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442')
+NATIVE_COLOUR = '#999999'
+TICS = [('%d %s' % (n, unit), n * size) for unit, size in (('ns', 1), ('us', 1e3), ('ms', 1e6), ('s', 1e9)) for n in (1, 10, 100)]
 FORMATS = (('svg', 'svg size %d,%d dynamic background rgb "white" font "sans,13"'),
            ('png', 'pngcairo size %d,%d background rgb "white" font "sans,11"'))
 
@@ -35,6 +37,10 @@ class Chart:
     def place(self, row):
         return self.workloads.index(row['workload']) * self.width + self.series.index(series_name(row))
 
+    def colour(self, name):
+        sandboxes = [n for n in self.series if n != 'native']
+        return NATIVE_COLOUR if name == 'native' else COLOURS[sandboxes.index(name) % len(COLOURS)]
+
     def block(self, name):
         lines = []
         for row in self.rows:
@@ -54,7 +60,7 @@ class Chart:
         return ', '.join('%s %g' % (quoted(w), i * self.width + middle) for i, w in enumerate(self.workloads))
 
     def size(self):
-        return max(900, 40 + 16 * self.width * len(self.workloads)), 560
+        return max(1100, 40 + 16 * self.width * len(self.workloads)), 560
 
 
 def script(chart, title, ylabel, extra, with_floors, ratio):
@@ -63,12 +69,13 @@ def script(chart, title, ylabel, extra, with_floors, ratio):
     for i, name in enumerate(chart.series):
         lines += ['$d%d << EOD' % i, *chart.block(name), 'EOD']
     lines += ['$floors << EOD', *chart.floors(), 'EOD']
-    lines += ['set title %s noenhanced' % quoted(title), 'set ylabel %s' % quoted(ylabel), 'set logscale y',
-              'set grid ytics lc rgb "#dddddd"', 'set key outside top center horizontal noenhanced', 'set border 3',
+    lines += ['set title "%s" noenhanced' % title.replace('"', "'"), 'set ylabel %s' % quoted(ylabel), 'set logscale y',
+              'set grid ytics lt 1 lw 1 dt 1 lc rgb "#cccccc"', 'set key outside top center horizontal noenhanced', 'set border 3',
               'set xtics nomirror rotate by -40 noenhanced (%s)' % chart.tics(), 'set ytics nomirror',
+              *([] if ratio else ['set ytics (%s)' % ', '.join('"%s" %g' % t for t in TICS)]),
               'set style fill solid 0.85 noborder', 'set errorbars 0.6', 'set bmargin 9', 'set rmargin 6',
               'set xrange [-1:%d]' % (chart.width * len(chart.workloads)), *extra]
-    parts = ['$d%d %s lc rgb %s title %s' % (i, style, quoted(COLOURS[i % len(COLOURS)]), quoted(name))
+    parts = ['$d%d %s lc rgb %s title %s' % (i, style, quoted(chart.colour(name)), quoted(name))
              for i, name in enumerate(chart.series)]
     if with_floors:
         parts.append('$floors using ($1-0.55):2:(1.1):(0) with vectors nohead lw 3 lc rgb "black" title "floor of the mechanism"')
@@ -101,10 +108,10 @@ def plot(run, rows):
         chosen = plotted(rows, placement)
         if not chosen:
             continue
-        tail = ' (%s)' % caption if caption else ''
+        tail = '\\n' + caption if caption else ''
         times = Chart(chosen, 'median', 'ci_low', 'ci_high')
         files, notice = draw(folder, 'time-' + placement, times, script(
-            times, 'Time per operation, %s, %s%s' % (placement, run.plan['host'], tail), 'ns per operation, median and 95 % CI',
+            times, 'Time per operation, %s, %s%s' % (placement, run.plan['host'], tail), 'time per operation, median and 95 % CI',
             [], True, False))
         made += files
         compared = [r for r in chosen if r['platform'] != 'native' and r['ratio_native']]

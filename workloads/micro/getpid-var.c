@@ -6,7 +6,7 @@ static volatile long number = __NR_getpid;
 
 static void setup(void)
 {
-	pid = sys0(__NR_getpid);
+	pid = sys0(number);
 }
 
 static u64 batch(u64 n)
