@@ -34,13 +34,13 @@ static void map_name(struct seq *s, const struct vma_info *v, const struct mm *m
 {
 	struct path path;
 
-	if (v->file) {
+	if (v->name) {
+		seq_puts(s, v->name);
+	} else if (v->file) {
 		if (!file_to_path(v->file, &path)) {
 			seq_path(s, viewer, &path, "\n");
 			path_put(&path);
 		}
-	} else if (v->name) {
-		seq_puts(s, v->name);
 	} else if (v->start < mm->brk && v->end > mm->brk_start) {
 		seq_puts(s, "[heap]");
 	} else if (v->start <= mm->stack_top && v->end >= mm->stack_top && (v->flags & MAP_GROWSDOWN)) {

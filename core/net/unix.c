@@ -100,6 +100,21 @@ static int name_set(struct socket *s, struct unix_name *n)
 	return err;
 }
 
+/* A second bind fails either way; the kernel makes the path first, and so finds a name in use before a socket in use. */
+static int bind_again(struct task *t, const union sock_addr *a, u32 len)
+{
+	char path[sizeof(struct sockaddr_un)];
+	struct path p;
+
+	if (len <= PATH_AT || is_abstract(a, len))
+		return -EINVAL;
+	snprintf(path, sizeof(path), "%.*s", (int)sizeof(a->un.sun_path), a->un.sun_path);
+	if (path_walk(t, AT_FDCWD, path, WALK_NOFOLLOW, &p))
+		return -EINVAL;
+	path_put(&p);
+	return -EADDRINUSE;
+}
+
 static int unix_bind(struct socket *s, struct task *t, const union sock_addr *a, u32 len)
 {
 	struct unix_name *n = NULL;
@@ -108,7 +123,7 @@ static int unix_bind(struct socket *s, struct task *t, const union sock_addr *a,
 	if (err)
 		return err;
 	if (s->name)
-		return -EINVAL;
+		return bind_again(t, a, len);
 	if (len <= PATH_AT) {
 		err = bind_auto(s, &n);
 	} else {
