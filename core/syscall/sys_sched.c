@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "syscall/syscall.h"
+#include "task/internal.h"
 
 #define POLICY_MAX	6			/* SCHED_DEADLINE */
 #define GUEST_SCHED_RESET_ON_FORK	0x40000000
@@ -251,20 +252,10 @@ long sys_sched_rr_get_interval(struct task *t, const u64 *arg)
 
 /* ---- affinity: the guest's CPUs are those that the sentry may use ---- */
 
-static void allowed_mask(u64 *mask, size_t words)
-{
-	cpu_set_t set;
-
-	memset(mask, 0, words * sizeof(*mask));
-	if (sched_getaffinity(0, sizeof(set), &set))
-		return;
-	memcpy(mask, &set, MIN(sizeof(set), words * sizeof(*mask)));
-}
-
 long sys_sched_setaffinity(struct task *t, const u64 *arg)
 {
 	struct task_sched *s;
-	u64 mask[ARRAY_SIZE(s->affinity)] = { 0 }, allowed[ARRAY_SIZE(s->affinity)], any = 0;
+	u64 mask[ARRAY_SIZE(s->affinity)] = { 0 }, any = 0;
 	u32 len = MIN((u32)arg[1], sizeof(mask));
 	struct task *other;
 	int err = 0;
@@ -275,9 +266,8 @@ long sys_sched_setaffinity(struct task *t, const u64 *arg)
 	if (!other)
 		return -ESRCH;
 	s = &other->sched;
-	allowed_mask(allowed, ARRAY_SIZE(allowed));
 	for (size_t i = 0; i < ARRAY_SIZE(mask); i++) {
-		mask[i] &= allowed[i];
+		mask[i] &= sandbox_cpus.__bits[i];
 		any |= mask[i];
 	}
 	if (!may_schedule(t, other)) {
@@ -298,13 +288,11 @@ long sys_sched_getaffinity(struct task *t, const u64 *arg)
 {
 	u32 len = arg[1];
 	struct task_sched s;
-	u64 allowed[ARRAY_SIZE(s.affinity)];
 	size_t words = 1;
 	int err;
 
-	allowed_mask(allowed, ARRAY_SIZE(allowed));
-	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
-		if (allowed[i])
+	for (size_t i = 0; i < ARRAY_SIZE(s.affinity); i++)
+		if (sandbox_cpus.__bits[i])
 			words = i + 1;
 	if (len % sizeof(u64) || len < words * sizeof(u64))
 		return -EINVAL;

@@ -2,6 +2,7 @@
 #ifndef TG_TASK_INTERNAL_H
 #define TG_TASK_INTERNAL_H
 
+#include <sched.h>
 #include <x86intrin.h>
 
 #include "task/task.h"
@@ -32,6 +33,7 @@ struct sighand *sighand_new(void);
 struct sighand *sighand_copy(struct sighand *s);
 void sighand_put(struct sighand *s);
 extern struct thread_group *init_group;			/* group 1 */
+extern cpu_set_t sandbox_cpus;				/* what the sentry may use; a task's thread may be pinned to fewer */
 extern _Atomic bool sandbox_ending;			/* the first guest process is gone: no new tasks */
 bool sandbox_add_task(void);				/* false: TASKS_MAX reached, or ending */
 void sandbox_remove_task(void);

@@ -23,11 +23,15 @@ static void task_dead(struct task *t, const char *why)
 static void handle_fault(struct task *t)
 {
 	const struct event *ev = &t->event;
+	int err;
 
 	count_up(&t->faults);
-	switch (mm_fault(t->mm, ev->addr, ev->access, task_rlimit(t, RLIMIT_STACK))) {
-	case 0:
-		break;
+	err = mm_fault(t->mm, ev->addr, ev->access, task_rlimit(t, RLIMIT_STACK));
+	if (!err)
+		return;
+	log_debug("[%d] fault at %#llx, access %d, rip %#llx: %d", t->tid, (unsigned long long)ev->addr, ev->access,
+		  (unsigned long long)t->regs.rip, err);
+	switch (err) {
 	case -EFAULT:
 		signal_force(t, SIGSEGV, SEGV_MAPERR, ev->addr);
 		break;

@@ -20,6 +20,7 @@
 #include "task/internal.h"
 
 struct thread_group *init_group;
+cpu_set_t sandbox_cpus;
 
 static void initial_rlimits(struct thread_group *tg)
 {
@@ -92,7 +93,7 @@ static struct task *make_first(struct fs_place *place)
 	t->cred = cred_initial();
 	t->sighand = sighand_new();
 	t->files = fd_table_new();
-	sched_getaffinity(0, sizeof(t->sched.affinity), (cpu_set_t *)t->sched.affinity);
+	memcpy(t->sched.affinity, &sandbox_cpus, sizeof(t->sched.affinity));
 	if (!t->cred || !t->sighand || !t->files)
 		return NULL;
 	return t;
@@ -149,6 +150,7 @@ int task_start_init(const char *path, char *const argv[], char *const envp[], st
 
 	platform = ops;
 	usage_init();
+	sched_getaffinity(0, sizeof(sandbox_cpus), &sandbox_cpus);
 	err = make_init_group();
 	if (err)
 		goto fail;

@@ -41,7 +41,7 @@ park:
 
 /*
  * The leader. r15: the channel; r14d: last seq seen; r13d: records in the batch; r12d: index; rbp: the record;
- * ebx: status to report.
+ * ebx: status to report; rsp: number of the call under way.
  */
 	.org	0x80
 stub_start:
@@ -116,6 +116,7 @@ next:
 	shlq	$STUB_RECORD_SHIFT, %rbp
 	leaq	STUB_OFF_RECORDS(%r15,%rbp), %rbp
 	movq	(%rbp), %rax
+	movq	%rax, %rsp		/* the call's number, for `zero`: the record may be another's by then */
 	movq	8(%rbp), %rdi
 	movq	16(%rbp), %rsi
 	movq	24(%rbp), %rdx
@@ -138,8 +139,8 @@ done:
 1:	incl	%r12d
 	jmp	next
 
-zero:	/* a new worker comes out of clone here, with all of the leader's registers */
-	cmpq	$__NR_clone, (%rbp)
+zero:	/* a new worker comes out of clone here, with all of the leader's registers, and perhaps late */
+	cmpq	$__NR_clone, %rsp
 	jne	done
 	jmp	park
 
