@@ -47,7 +47,7 @@ void usage_print(void)
 	      "  --rootfs DIR             host directory that the guest sees as / (default: /)\n"
 	      "  --rootfs-rw              let writes under / through to the host (default: kept in memory)\n"
 	      "  --bind SRC:DST[:ro|rw]   show the host directory or file SRC at DST (default: ro); may be repeated\n"
-	      "  --cwd DIR                working directory in the guest (default: the current one)\n"
+	      "  --cwd DIR                working directory in the guest (default: the current one; / with --rootfs)\n"
 	      "  --env NAME=VALUE         set a variable (NAME alone: unset it); may be repeated\n"
 	      "  --clear-env              start from an empty environment\n"
 	      "  --network=none|loopback|host   (default: loopback)\n"
@@ -217,6 +217,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		if (err)
 			return err;
 	}
+	/* With the host's tree the guest starts where the user is; another tree may not have that place. */
+	if (!o->fs.cwd && !strcmp(o->fs.rootfs, "/"))
+		o->fs.cwd = getcwd(NULL, 0);
 	o->argv = argv + optind;
 	if (!o->argv[0])
 		return bad("%s", "no command given; see trapgate help");
