@@ -60,7 +60,7 @@ static int print_json(void)
 		o = json_pack("{s:s, s:s, s:b, s:o}", "name", p->name, "help", p->help, "available", !err, "knobs",
 			      table_json(p->knobs));
 		if (err)
-			json_object_set_new(o, "why", json_string(why));
+			json_object_set_new(o, "reason", json_string(why));
 		json_array_append_new(list, o);
 	}
 	core_knobs_each(add_json, core);

@@ -36,9 +36,10 @@ struct launch {
 	int error;			/* written by the child: the memory is shared */
 };
 
+#define UNSANITISED	__attribute__((no_sanitize("address", "thread", "undefined")))
+
 /* No libc wrapper below may touch errno or take a lock: the child runs on the launcher's thread data. */
-__attribute__((no_sanitize("address", "thread", "undefined"))) static long raw(long nr, long a, long b, long c, long d,
-									    long e)
+UNSANITISED static long raw(long nr, long a, long b, long c, long d, long e)
 {
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
@@ -50,7 +51,7 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static long raw(l
 }
 
 /* Give the child exactly descriptors 3 to 6. First out of the way, so that no source is overwritten. */
-__attribute__((no_sanitize("address", "thread", "undefined"))) static long child_fds(struct launch *l)
+UNSANITISED static long child_fds(struct launch *l)
 {
 	long r;
 
@@ -69,7 +70,7 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static long child
 	return raw(SYS_close_range, STUB_FD_IMAGE + 1, ~0u, 0, 0, 0);
 }
 
-__attribute__((no_sanitize("address", "thread", "undefined"))) static long child_setup(struct launch *l)
+UNSANITISED static long child_setup(struct launch *l)
 {
 	static const struct rlimit no_core = { 0, 0 };
 	const u64 sync = (1ULL << (SIGSEGV - 1)) | (1ULL << (SIGBUS - 1)) | (1ULL << (SIGILL - 1)) |
@@ -90,17 +91,36 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static long child
 	return raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, 0, sizeof(blocked), 0);
 }
 
-__attribute__((no_sanitize("address", "thread", "undefined"))) static int child_main(void *arg)
+UNSANITISED static _Noreturn void child_main(struct launch *l)
 {
 	char *none[] = { NULL };
-	struct launch *l = arg;
 	long r = child_setup(l);
 
 	if (!r)
 		r = raw(SYS_execveat, STUB_FD_IMAGE, (long)"", (long)none, (long)none, AT_EMPTY_PATH);
 	l->error = (int)r;
-	raw(SYS_exit_group, 1, 0, 0, 0, 0);
-	return 1;
+	for (;;)
+		raw(SYS_exit_group, 1, 0, 0, 0, 0);
+}
+
+/*
+ * clone() on a stack of its own, and not libc's: ThreadSanitizer takes that one for a fork, and the child, which shares
+ * its memory, would leave it blind to the launcher's locks.
+ */
+UNSANITISED static long clone_vfork(struct launch *l)
+{
+	u64 *sp = (u64 *)((u8 *)launch_stack + LAUNCH_STACK);
+	register long r10 __asm__("r10") = 0;
+	register long r8 __asm__("r8") = 0;
+	long ret;
+
+	*--sp = (u64)l;
+	*--sp = (u64)child_main;
+	__asm__ volatile("syscall\n\ttest %%eax, %%eax\n\tjnz 1f\n\txor %%ebp, %%ebp\n\tpop %%rax\n\tpop %%rdi\n\t"
+			 "call *%%rax\n\tud2\n1:"
+			 : "=a"(ret) : "a"(SYS_clone), "D"(CLONE_VM | CLONE_VFORK), "S"(sp), "d"(0), "r"(r10), "r"(r8)
+			 : "rcx", "r11", "memory");
+	return ret;
 }
 
 /* The launcher blocks every signal, so no handler of the sentry can run in the child while it shares our memory. */
@@ -108,12 +128,13 @@ static int spawn(int channel_fd, int report_fd, pid_t *pid)
 {
 	struct launch l = { getpid(), { memory_fd, channel_fd, report_fd, image_fd }, 0 };
 
-	*pid = clone(child_main, (u8 *)launch_stack + LAUNCH_STACK, CLONE_VM | CLONE_VFORK, &l);
+	*pid = (pid_t)clone_vfork(&l);
 	if (*pid < 0)
-		return -errno;
+		return *pid;
 	if (!l.error)
 		return 0;
 	waitpid(*pid, NULL, __WALL);
+	*pid = 0;
 	return l.error;
 }
 
