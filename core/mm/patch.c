@@ -64,8 +64,8 @@ static bool near(gva_t a, gva_t b)
 
 static s64 area_map(struct mm *mm, gva_t site)
 {
-	gva_t lo = site > 0x60000000 ? site - 0x60000000 : GUEST_MIN;
-	gva_t hi = MIN(site + 0x60000000, GUEST_END);
+	gva_t lo = site > 0x60000000 ? page_up(site - 0x60000000) : GUEST_MIN;
+	gva_t hi = MIN(page_down(site + 0x60000000), GUEST_END);
 	struct vma *v;
 	s64 addr = gap_between(mm, AREA_SIZE, MAX(lo, GUEST_MIN), hi);
 
