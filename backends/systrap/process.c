@@ -246,8 +246,10 @@ static void clean_one(struct address_space *as)
 		destroy(as);
 	}
 	pthread_mutex_lock(&pool.lock);
-	if (keep)
+	if (keep) {
+		COUNT(stubs_reused);
 		offer(as);
+	}
 }
 
 static void create_one(void)
@@ -285,29 +287,37 @@ static void *pool_main(void *unused)
 	return NULL;
 }
 
-int systrap_as_create(struct address_space **out)
+/* Called with the lock held: one that is ready, or NULL with pool.error set. */
+static struct address_space *take_ready(void)
 {
 	struct address_space *as;
-	int err = 0;
 
-	pthread_mutex_lock(&pool.lock);
-	pool.waiting++;
-	pool.error = 0;
 	while (!(as = TAILQ_FIRST(&pool.ready)) && !pool.error) {
 		pthread_cond_signal(&pool.work);
 		pthread_cond_wait(&pool.served, &pool.lock);
 	}
-	pool.waiting--;
 	if (as) {
 		TAILQ_REMOVE(&pool.ready, as, link);
 		pool.nready--;
-	} else {
-		err = pool.error;
 	}
+	return as;
+}
+
+int systrap_as_create(struct address_space **out)
+{
+	struct address_space *as;
+	int err;
+
+	pthread_mutex_lock(&pool.lock);
+	pool.waiting++;
+	pool.error = 0;
+	while ((as = take_ready()) && as->dead)	/* killed from outside while it waited */
+		destroy(as);
+	pool.waiting--;
+	err = as ? 0 : pool.error;
 	if (pool.nready < systrap_pool)
 		pthread_cond_signal(&pool.work);
 	pthread_mutex_unlock(&pool.lock);
-	COUNT(stubs_reused);
 	*out = as;
 	return err == -ENOMEM || err == -EMFILE ? -ENOMEM : err ? -EAGAIN : 0;
 }

@@ -21,7 +21,7 @@
 
 #include "backends/systrap/systrap.h"
 
-enum { TRAP_PF = 14, PF_WRITE = 2, PF_INSTR = 16, USER_CS = 0x33, USER_SS = 0x2b, SI_SECCOMP = 1 };
+enum { TRAP_PF = 14, PF_WRITE = 2, PF_INSTR = 16, USER_CS = 0x33, USER_SS = 0x2b, UPROBE_NR = 335 };
 
 static u8 *channel_base(const struct channel_slot *slot)
 {
@@ -135,7 +135,17 @@ static void trap_event(struct channel_slot *slot, struct guest_regs *r, struct e
 		if (ev->trapno == TRAP_PF)
 			fault_event(ev, ev->error_code, ((const volatile greg_t *)uc->uc_mcontext.gregs)[REG_CR2]);
 		break;
-	case SIGILL: case SIGTRAP: case SIGBUS: case SIGFPE:
+	case SIGILL:
+		/*
+		 * Calls 335 and 336 (uretprobe, uprobe) pass every filter since Linux 6.11 and end in a SIGILL of the kernel's
+		 * own, with the number lost: to the guest both are calls that do not exist.
+		 */
+		if (info.si_code == SI_KERNEL && !ev->trapno) {
+			r->rax = UPROBE_NR;
+			syscall_event(r, ev);
+		}
+		break;
+	case SIGTRAP: case SIGBUS: case SIGFPE:
 		break;
 	default:
 		ev->kind = EVENT_DEAD;
