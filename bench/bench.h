@@ -191,9 +191,9 @@ struct floor_choice {
 };
 bool floor_choose(const struct cell *cell, struct floor_choice *out);
 
-/* plan_json.c: plan.json, written with tmp + rename; read back by --resume, which checks that the cells are the same. */
+/* plan_json.c: plan.json, written with tmp + rename; --resume reads it back and checks that the cells are the same. */
 int plan_save(const struct plan *plan, const struct variants *v);
-int plan_restore(struct plan *plan);		/* calibration of the unfinished run; -ESTALE if its cells were others */
+int plan_restore(struct plan *plan);	/* calibration of the unfinished run; -ESTALE if its cells were others */
 int plan_read_options(struct options *opt);	/* suite, seed, selection of the run in opt->resume */
 
 /* order.c */
@@ -213,7 +213,7 @@ struct launch {
 	char *const *argv;
 	const cpu_set_t *cpus;
 	unsigned int timeout_ms;
-	void (*when_up)(pid_t pid, void *arg);	/* called when stderr ends in '.'; stdin ends when it returns. Or NULL */
+	void (*when_up)(pid_t pid, void *arg);	/* called when stderr ends in '.'; then stdin ends. Or NULL */
 	void *arg;
 
 	/* out */
@@ -277,7 +277,7 @@ struct value {
 void rows_add(struct rows *rows, const struct plan *plan, const struct cell *cell, unsigned int block,
 	      unsigned int position, const struct value *value, const char *status, const char *reason);
 int csv_append(const struct plan *plan, struct rows *rows);	/* writes, fsyncs and empties `rows` */
-int csv_done(const struct plan *plan, bool **done);		/* what --resume need not run again; mends a torn tail */
+int csv_done(const struct plan *plan, bool **done);	/* what --resume need not run again; mends a torn tail */
 
 /* clock.c */
 double clock_seconds(void);

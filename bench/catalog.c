@@ -16,12 +16,13 @@
 static const struct workload_info own[] = {
 	{ .name = "startup", .help = "wall time of a whole run of a trivial program, taken by the driver",
 	  .kind = KIND_STARTUP, .class = CLASS_TASK, .placements = PLACE_SAME | PLACE_FREE },
-	{ .name = "footprint", .help = "resident memory of the process that runs a sleeping guest (the sentry; natively the guest)",
+	{ .name = "footprint", .help = "resident memory of whoever runs a sleeping guest: the sentry, natively itself",
 	  .kind = KIND_FOOTPRINT, .class = CLASS_TASK, .placements = PLACE_FREE },
 };
 
 static const char *const classes[] = {
-	[CLASS_SYSCALL] = "syscall", [CLASS_FAULT] = "fault", [CLASS_TASK] = "task", [CLASS_CPU] = "cpu", [CLASS_FLOOR] = "floor",
+	[CLASS_SYSCALL] = "syscall", [CLASS_FAULT] = "fault", [CLASS_TASK] = "task",
+	[CLASS_CPU] = "cpu", [CLASS_FLOOR] = "floor",
 };
 
 const char *class_name(unsigned int class)

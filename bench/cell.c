@@ -1,5 +1,5 @@
 /*
- * One launch of one cell, and the rows that come of it. A failure is a row too, with its status and reason and no value.
+ * One launch of one cell, and the rows that come of it. A failure is a row too: with status and reason, without a value.
  *
  * Proof of work: the page's own counts must agree with each other and with the plan, every operation must have had the
  * right result, and in a sandbox the sentry must have seen at least the switches that the operations cannot do without.
@@ -54,7 +54,8 @@ static bool launch_ok(struct run *r)
 		if (!l->code || (l->code == 1 && l->out_len == sizeof(struct sample_page)))
 			return true;
 		out->result = CELL_FAILED;
-		snprintf(out->reason, sizeof(out->reason), "exit status %d%s%s", l->code, l->err[0] ? ": " : "", l->err);
+		snprintf(out->reason, sizeof(out->reason), "exit status %d%s%s", l->code,
+			 l->err[0] ? ": " : "", l->err);
 		return false;
 	case LAUNCH_SIGNALLED:
 		out->result = CELL_FAILED;
@@ -110,8 +111,9 @@ static bool proven(struct run *r, uint64_t ops)
 		claim = UINT64_MAX;
 	if (claim && (!c.has_switches || c.switches < claim)) {
 		out->result = CELL_INVALID;
-		snprintf(out->reason, sizeof(out->reason), "work not proven: %llu switches needed; the sentry counted %llu%s",
-			 (unsigned long long)claim, (unsigned long long)c.switches, c.has_switches ? "" : " (no counters)");
+		snprintf(out->reason, sizeof(out->reason),
+			 "work not proven: %llu switches needed; the sentry counted %llu%s", (unsigned long long)claim,
+			 (unsigned long long)c.switches, c.has_switches ? "" : " (no counters)");
 		return false;
 	}
 	if (c.has_switches)
@@ -288,7 +290,8 @@ static void write_rows(struct run *r, unsigned int block, unsigned int position,
 	size_t i;
 
 	if (out->result != CELL_OK)
-		rows_add(rows, r->plan, r->cell, block, position, &by_kind[r->cell->workload->kind], status, out->reason);
+		rows_add(rows, r->plan, r->cell, block, position, &by_kind[r->cell->workload->kind], status,
+			 out->reason);
 	for (i = 0; i < out->count && out->result == CELL_OK; i++)
 		rows_add(rows, r->plan, r->cell, block, position, &out->values[i], status, "");
 }
@@ -313,6 +316,7 @@ enum cell_result cell_run(struct plan *plan, struct cell *cell, const struct opt
 		cell->failures++;
 	write_rows(&r, block, position, rows);
 	if (out.result != CELL_OK && out.result != CELL_UNSUPPORTED)
-		complain("%s / %s / %s: %s", cell->workload->name, cell->variant->platform, cell->placement->name, out.reason);
+		complain("%s / %s / %s: %s", cell->workload->name, cell->variant->platform, cell->placement->name,
+			 out.reason);
 	return out.result;
 }

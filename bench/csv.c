@@ -1,8 +1,8 @@
 /*
  * raw.csv: one row a launch and metric, columns as in results/raw.schema.json, no quoting.
  *
- * A block's rows go out in one write and one fsync. If that write fails half-way (a full disk), the file is cut back, so
- * that whatever happens at most one block is lost. After a crash csv_done() mends a torn last line.
+ * A block's rows go out in one write and one fsync. If that write fails half-way (a full disk), the file is cut back,
+ * so that whatever happens at most one block is lost. After a crash csv_done() mends a torn last line.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,8 @@
 #include "bench.h"
 
 static const char header[] =
-	"schema,run_id,host,platform,knobs,workload,params,placement,block,position,launch,metric,unit,value,n_inner,status,reason\n";
+	"schema,run_id,host,platform,knobs,workload,params,placement,block,position,launch,metric,unit,value,n_inner,"
+	"status,reason\n";
 
 #define BLOCK_COLUMN	8
 
@@ -68,8 +69,8 @@ void rows_add(struct rows *rows, const struct plan *plan, const struct cell *cel
 	/* %.6g turns large counts into powers of ten; counts are whole. */
 	if (!value->missing && value->number >= 1e5)
 		snprintf(number, sizeof(number), "%.0f", value->number);
-	rows_print(rows, "%d,%s,%s,%s,%s,%s,%s,%s,%u,%u,%u,%s,%s,%s,%llu,%s,%s\n", SCHEMA_VERSION, plan->run_id, plan->host,
-		   cell->variant->platform, cell->variant->knobs, cell->workload->name, cell_params(cell),
+	rows_print(rows, "%d,%s,%s,%s,%s,%s,%s,%s,%u,%u,%u,%s,%s,%s,%llu,%s,%s\n", SCHEMA_VERSION, plan->run_id,
+		   plan->host, cell->variant->platform, cell->variant->knobs, cell->workload->name, cell_params(cell),
 		   cell->placement->name, block, position, block, value->metric, value->unit, number,
 		   (unsigned long long)cell->inner, status, text);
 }

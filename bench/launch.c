@@ -219,7 +219,8 @@ static enum launch_status watch(struct launch *l, struct pipes *p, pid_t pid, in
 			continue;
 		if (fds[1].revents)
 			read_out(l, p);
-		if (fds[2].revents && read_err(p) && p->err_text[p->err_len - 1] == '.' && l->when_up && p->in[1] >= 0) {
+		if (fds[2].revents && read_err(p) && p->err_text[p->err_len - 1] == '.' &&
+		    l->when_up && p->in[1] >= 0) {
 			l->when_up(pid, l->arg);
 			close_pair(p->in);
 		}

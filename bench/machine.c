@@ -110,7 +110,8 @@ static json_t *kernel_json(void)
 
 	if (uname(&u))
 		return json_null();
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "release", u.release, "version", u.version, "machine", u.machine,
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "release", u.release, "version", u.version,
+			 "machine", u.machine,
 			 "command_line", command_line_json(),
 			 "aslr", file_json("/proc/sys/kernel/randomize_va_space"),
 			 "yama_ptrace_scope", file_json("/proc/sys/kernel/yama/ptrace_scope"),
@@ -120,7 +121,8 @@ static json_t *kernel_json(void)
 static json_t *mitigations_json(void)
 {
 	static const char *const names[] = {
-		"gather_data_sampling", "ghostwrite", "indirect_target_selection", "itlb_multihit", "l1tf", "mds", "meltdown",
+		"gather_data_sampling", "ghostwrite", "indirect_target_selection", "itlb_multihit", "l1tf", "mds",
+		"meltdown",
 		"mmio_stale_data", "old_microcode", "reg_file_data_sampling", "retbleed", "spec_rstack_overflow",
 		"spec_store_bypass", "spectre_v1", "spectre_v2", "srbds", "tsa", "tsx_async_abort", "vmscape",
 	};
@@ -168,7 +170,8 @@ static json_t *kvm_json(void)
 		snprintf(path, sizeof(path), "/sys/module/%s/parameters/nested", modules[i]);
 		nested = file_json(path);
 	}
-	return json_pack("{s:b, s:b, s:o, s:o}", "device", !access("/dev/kvm", F_OK), "usable", !access("/dev/kvm", R_OK | W_OK),
+	return json_pack("{s:b, s:b, s:o, s:o}", "device", !access("/dev/kvm", F_OK), 
+			 "usable", !access("/dev/kvm", R_OK | W_OK),
 			 "module", module, "nested", nested);
 }
 
@@ -207,7 +210,8 @@ json_t *machine_describe(double tsc_hz)
 {
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 			 "cpu", cpu_json(tsc_hz), "kernel", kernel_json(), "mitigations", mitigations_json(),
-			 "hypervisor", hypervisor_json(), "kvm", kvm_json(), "pmu", pmu_json(), "memory_kib", memory_json(),
+			 "hypervisor", hypervisor_json(), "kvm", kvm_json(), "pmu", pmu_json(),
+			 "memory_kib", memory_json(),
 			 "governor", file_json("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
 			 "idle_driver", file_json("/sys/devices/system/cpu/cpuidle/current_driver"),
 			 "clocksource", file_json("/sys/devices/system/clocksource/clocksource0/current_clocksource"),

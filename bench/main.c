@@ -53,7 +53,8 @@ static void list(const struct bench *b)
 
 	puts("workloads");
 	for (i = 0; i < b->catalog.count; i++)
-		printf("  %-20s %-8s %s\n", b->catalog.items[i].name, class_name(b->catalog.items[i].class), b->catalog.items[i].help);
+		printf("  %-20s %-8s %s\n", b->catalog.items[i].name, class_name(b->catalog.items[i].class),
+		       b->catalog.items[i].help);
 	puts("platforms\n  native               always measured, with its A/A twin native-aa");
 	for (i = 0; i < b->variants.nknown; i++)
 		printf("  %-20s %s\n", b->variants.known[i].name,
@@ -119,7 +120,8 @@ static int open_run(struct bench *b)
 	if (b->opt.resume) {
 		err = plan_restore(&b->plan);
 		if (err) {
-			complain("%s was planned with other cells than this build or machine has: start a new run", b->plan.dir);
+			complain("%s was planned with other cells than this build or machine has: start a new run",
+				 b->plan.dir);
 			return EXIT_INVALID;
 		}
 	}

@@ -74,7 +74,8 @@ static json_t *variants_json(const struct variants *v)
 	size_t i;
 
 	for (i = 0; i < v->count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s}", "platform", v->items[i].platform, "knobs", v->items[i].knobs));
+		json_array_append_new(list, json_pack("{s:s, s:s}", "platform", v->items[i].platform,
+							      "knobs", v->items[i].knobs));
 	return list;
 }
 
@@ -88,7 +89,7 @@ static json_t *warnings_json(const json_t *machine, const json_t *start, const s
 	if (json_is_string(json_object_get(machine, "hypervisor")))
 		json_array_append_new(list, json_string("the host is itself a virtual machine"));
 	if (module && !strcmp(module, "kvm_pvm"))
-		json_array_append_new(list, json_string("/dev/kvm is kvm_pvm, a software hypervisor: KVM numbers hold for it only"));
+		json_array_append_new(list, json_string("/dev/kvm is kvm_pvm (software): KVM numbers hold for it only"));
 	if (load > 0.5)
 		json_array_append_new(list, json_string("the machine was not idle when the run began"));
 	if (json_is_false(json_object_get(json_object_get(machine, "pmu"), "available")))

@@ -13,13 +13,15 @@ enum { OPT_LIST = 256, OPT_DRY_RUN, OPT_DECODE, OPT_OUT, OPT_RESUME, OPT_TIMEOUT
 
 static const struct argp_option arg_options[] = {
 	{ "suite", 's', "NAME", 0, "quick (default), standard or full", 1 },
-	{ "platforms", 'p', "LIST", 0, "comma separated NAME[:KNOB=VALUE;...]; default: all that run here. Native is always measured", 1 },
+	{ "platforms", 'p', "LIST", 0, 
+	  "comma separated NAME[:KNOB=VALUE;...]; default: all that run here. Native is always measured", 1 },
 	{ "workloads", 'w', "LIST", 0, "comma separated names or patterns; default: all. Their floors are added", 1 },
 	{ "knob", 'k', "KNOB=VALUE", 0, "for every platform that the knob belongs to; may be repeated", 1 },
 	{ "trials", 't', "N", 0, "measured launches a cell; default: the suite's", 1 },
 	{ "seed", 'S', "N", 0, "order of the cells; default: drawn, and printed", 1 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "for one launch; default: the suite's", 1 },
-	{ "skip-missing", OPT_SKIP_MISSING, NULL, 0, "a platform asked for that cannot run here is left out, not an error", 1 },
+	{ "skip-missing", OPT_SKIP_MISSING, NULL, 0, 
+	  "a platform asked for that cannot run here is left out, not an error", 1 },
 	{ "out", OPT_OUT, "DIR", 0, "where run folders go; default: results/ of the source tree", 2 },
 	{ "resume", OPT_RESUME, "RUN", 0, "go on with an unfinished run folder", 2 },
 	{ "no-summary", OPT_NO_SUMMARY, NULL, 0, "measure only; no statistics, no table", 2 },

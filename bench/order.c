@@ -64,7 +64,8 @@ struct group_order {
 	uint32_t rows[2 * VARIANTS_MAX];
 };
 
-static uint32_t *group_place(struct rng *rng, const struct group *g, struct group_order *go, unsigned int block, uint32_t *to)
+static uint32_t *group_place(struct rng *rng, const struct group *g, struct group_order *go, unsigned int block,
+			     uint32_t *to)
 {
 	size_t nrows = williams_rows(g->count), i;
 	uint32_t row[VARIANTS_MAX];

@@ -78,7 +78,8 @@ static int check_selection(const char *list, const struct catalog *cat)
 		if (i < cat->count)
 			continue;
 		near = suggest(item, names, n);
-		complain("no workload called %s%s%s%s", item, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+		complain("no workload called %s%s%s%s", item, near ? "; did you mean " : "",
+			 near ? near : "", near ? "?" : "");
 		err = EXIT_USAGE;
 	}
 	free(copy);

@@ -27,7 +27,8 @@ static json_t *cell_json(const struct plan *plan, size_t id)
 	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:i, s:o}",
 			 "id", (json_int_t)id, "platform", c->variant->platform, "knobs", c->variant->knobs,
 			 "workload", c->workload->name, "params", cell_params(c), "placement", c->placement->name,
-			 "class", class_name(c->workload->class), "help", c->workload->help, "traps", (int)c->workload->traps,
+			 "class", class_name(c->workload->class), "help", c->workload->help,
+			 "traps", (int)c->workload->traps,
 			 "group", (json_int_t)c->group, "inner", (json_int_t)c->inner, "batches", (int)c->batches,
 			 "floor", floor_json(c));
 }

@@ -1,5 +1,5 @@
 /*
- * Progress on standard error: a bar with the time left on a terminal, a plain line a block elsewhere. Words only, no colour.
+ * Progress on standard error: a bar with the time left on a terminal, elsewhere a plain line a block. No colour.
  */
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +43,8 @@ static void draw(const struct plan *plan, const struct cell *cell, unsigned int 
 	for (i = 0; i < 20; i++)
 		bar[i] = i * 5 < percent ? '#' : '.';
 	bar[20] = 0;
-	snprintf(line, sizeof(line), "[%s %3d%%] block %u/%u  %s / %s  elapsed %d:%02d  left %d:%02d  ^C is safe: --resume",
+	snprintf(line, sizeof(line), 
+		 "[%s %3d%%] block %u/%u  %s / %s  elapsed %d:%02d  left %d:%02d  ^C is safe: --resume",
 		 bar, percent, block, plan->trials, cell->workload->name, cell->variant->platform, (int)elapsed / 60,
 		 (int)elapsed % 60, (int)left / 60, (int)left % 60);
 	fprintf(stderr, "\r\033[K%.*s", columns() - 1, line);
@@ -66,8 +67,8 @@ void progress_block(const struct plan *plan, unsigned int block)
 	double elapsed = clock_seconds() - began, left = plan_estimate(plan, block + 1, 0);
 
 	if (!terminal)
-		fprintf(stderr, "block  %u/%u done, elapsed %d:%02d, left %d:%02d\n", block, plan->trials, (int)elapsed / 60,
-			(int)elapsed % 60, (int)left / 60, (int)left % 60);
+		fprintf(stderr, "block  %u/%u done, elapsed %d:%02d, left %d:%02d\n", block, plan->trials,
+			(int)elapsed / 60, (int)elapsed % 60, (int)left / 60, (int)left % 60);
 }
 
 void progress_end(const struct plan *plan)

@@ -32,7 +32,8 @@ static u64 batch(u64 n)
 	for (i = 0; i < n; i++) {
 		at = i * PAGE;
 		if (i % RUN == 0)
-			mmap(base + at, RUN * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, at);
+			mmap(base + at, RUN * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+			     fd, at);
 		right += *(volatile char *)(base + at) == 0;
 		*(volatile char *)(base + at) = 1;
 	}

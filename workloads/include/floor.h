@@ -1,4 +1,4 @@
-/* Shared by the floors: where the two sides of a mechanism run, what memory they share, how they die. libc, native only. */
+/* Shared by the floors: where the two sides of a mechanism run, what they share, how they die. libc, native only. */
 #ifndef WORKLOADS_FLOOR_H
 #define WORKLOADS_FLOOR_H
 
@@ -13,7 +13,12 @@
 
 #include "workload.h"
 
-#define CHECK_LIBC(call) ({ __typeof__(call) value_ = (call); if (value_ == (__typeof__(call))-1) workload_fail(errno, __LINE__); value_; })
+#define CHECK_LIBC(call) ({						\
+	__typeof__(call) value_ = (call);				\
+	if (value_ == (__typeof__(call))-1)				\
+		workload_fail(errno, __LINE__);				\
+	value_;								\
+})
 
 /*
  * The run's affinity mask is the placement. With one CPU both sides stay there; with more, this side is pinned to the

@@ -34,7 +34,7 @@ enum sample_class {
 	CLASS_FLOOR = 5,			/* a bare mechanism, run natively only */
 };
 
-/* Placements in which a workload tells something; the quick suite runs these, the full suite both for all but floors. */
+/* Placements in which a workload tells something; quick runs these, full runs both for all but floors. */
 enum sample_placement {
 	PLACE_SAME = 1,				/* everything on one CPU */
 	PLACE_FREE = 2,				/* all CPUs of the run; a floor pins its two sides to two of them */
@@ -55,9 +55,9 @@ struct sample_page {
 	char help[128];
 	uint32_t class;				/* enum sample_class */
 	uint32_t placements;			/* bits of enum sample_placement */
-	uint32_t traps;				/* switches that one operation cannot do without; 0: none, or not countable */
+	uint32_t traps;				/* switches an operation cannot do without; 0: none, or not countable */
 	uint32_t twin;				/* 1: built with the trap left out */
-	uint64_t fixed_inner;			/* operations a batch where that is part of the case; 0: calibrated */
+	uint64_t fixed_inner;			/* operations a batch if that is part of the case; 0: calibrated */
 
 	/* Result. */
 	uint64_t inner;				/* operations a timed batch */

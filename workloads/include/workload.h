@@ -1,5 +1,5 @@
 /*
- * What a workload is: a description and a few functions. lib/run.c calls them, times the batches and hands the samples over.
+ * What a workload is: a description and a few functions. lib/run.c calls them, times the batches, hands the samples over.
  *
  * A workload file defines `const struct workload workload` and is built twice, as NAME and, with -DTWIN, as NAME.twin.
  * Adding a workload is adding one such file to micro/ (freestanding) or floors/ (libc, native only).
@@ -38,7 +38,12 @@ _Noreturn void workload_fail(int err, int line);
 _Noreturn void workload_unsupported(int err, int line);
 
 /* For untimed calls that must succeed: value of a raw system call, or the end. */
-#define CHECK(call) ({ long check_ = (long)(call); if (check_ < 0 && check_ > -4096) workload_fail(-check_, __LINE__); check_; })
+#define CHECK(call) ({							\
+	long check_ = (long)(call);					\
+	if (check_ < 0 && check_ > -4096)				\
+		workload_fail(-check_, __LINE__);			\
+	check_;								\
+})
 
 /* lib/clone.S: a thread of the same process that runs fn(arg) on its own stack; returns its tid or -errno. */
 long thread_clone(long (*fn)(void *), void *arg, void *stack_top, long flags);

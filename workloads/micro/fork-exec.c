@@ -1,4 +1,4 @@
-/* fork, the child executes this program's own file, which ends at once (--describe with its output closed), the parent reaps it. */
+/* fork; the child executes this program's own file, which ends at once (--describe, output closed); the parent reaps it. */
 #include "workload.h"
 
 static void run_self(void)

@@ -9,7 +9,7 @@
 
 #define CLONE_THREAD_FLAGS	0x00050f00	/* VM, FS, FILES, SIGHAND, THREAD, SYSVSEM */
 
-static u32 turn[2] __attribute__((aligned(64)));	/* of the main thread, of its partner: rounds handed over so far */
+static u32 turn[2] __attribute__((aligned(64)));	/* of the main thread, of its partner: rounds so far */
 static char stack[16384] __attribute__((aligned(16)));
 
 static void give(int side, u32 round)

@@ -1,4 +1,4 @@
-/* Copying 1 MiB pieces around 32 MiB of resident memory, more than a core's own caches: must cost nothing extra either. */
+/* Copying 1 MiB pieces around 32 MiB of resident memory, more than a core's own caches: must cost nothing extra. */
 #include "memory.h"
 
 #define HALF	4096ul				/* pages */
