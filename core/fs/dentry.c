@@ -161,6 +161,40 @@ void dentry_put(struct dentry *d)
 		prune();
 }
 
+/* Up to `max` unused dentries of a super, off the list and with a reference each. */
+static int lru_take(struct super *s, struct dentry **out, int max)
+{
+	struct dentry *d, *next;
+	int n = 0;
+
+	pthread_mutex_lock(&lru_lock);
+	for (d = TAILQ_FIRST(&lru); d && n < max; d = next) {
+		next = TAILQ_NEXT(d, lru);
+		if (d->super != s || atomic_load(&d->refs))
+			continue;
+		TAILQ_REMOVE(&lru, d, lru);
+		d->on_lru = false;
+		lru_count--;
+		atomic_fetch_add(&d->refs, 1);
+		out[n++] = d;
+	}
+	pthread_mutex_unlock(&lru_lock);
+	return n;
+}
+
+/* Leaves first: a parent comes onto the list when its last child goes. */
+void dentry_forget(struct super *s)
+{
+	struct dentry *batch[256];
+	int n;
+
+	while ((n = lru_take(s, batch, ARRAY_SIZE(batch))))
+		for (int i = 0; i < n; i++) {
+			unhash_unused(batch[i]);
+			put_chain(batch[i]);
+		}
+}
+
 struct dentry *dentry_parent(struct dentry *d)
 {
 	struct dentry *parent;

@@ -101,7 +101,8 @@ struct super {				/* one mounted file system instance */
 	const char *source;
 	u64 dev;			/* st_dev */
 	u32 flags;			/* ST_RDONLY, ... */
-	atomic_int refs;
+	atomic_int active;		/* mounts, and whoever made it: without them its names are forgotten */
+	atomic_int refs;		/* inodes */
 	struct dentry *root;
 	int (*statfs)(struct super *s, void *statfs_buf);
 	u32 dentry_uncached;		/* names change under us (host, proc): look up every time; a dentry whose inode

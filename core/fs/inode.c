@@ -22,6 +22,7 @@ struct super *super_new(const char *type, const char *source, u32 flags)
 	s->source = source;
 	s->flags = flags;
 	s->dev = atomic_fetch_add(&next_dev, 1);
+	atomic_init(&s->active, 1);
 	atomic_init(&s->refs, 1);
 	return s;
 }
@@ -34,17 +35,28 @@ int super_set_root(struct super *s, struct inode *root)
 
 void super_get(struct super *s)
 {
-	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->active, 1, memory_order_relaxed);
 }
 
-/* The root dentry's inode holds a reference, so this ends only supers that never got a root, or lost it at umount. */
-void super_put(struct super *s)
+/* All active references hold one of `refs` together, each inode holds another. */
+static void super_release(struct super *s)
 {
 	if (atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
 	if (s->destroy)
 		s->destroy(s);
 	free(s);
+}
+
+void super_put(struct super *s)
+{
+	if (atomic_fetch_sub(&s->active, 1) != 1)
+		return;
+	if (s->root) {
+		dentry_forget(s);
+		dentry_put(s->root);
+	}
+	super_release(s);
 }
 
 struct inode *inode_new(struct super *s, const struct inode_ops *ops, u32 mode)
@@ -55,7 +67,7 @@ struct inode *inode_new(struct super *s, const struct inode_ops *ops, u32 mode)
 		return NULL;
 	in->ops = ops;
 	in->super = s;
-	super_get(s);
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
 	in->ino = atomic_fetch_add_explicit(&next_ino, 1, memory_order_relaxed);
 	atomic_init(&in->refs, 1);
 	pthread_mutex_init(&in->lock, NULL);
@@ -93,7 +105,7 @@ void inode_put(struct inode *in)
 		inode_locks_free(in);
 	pthread_mutex_destroy(&in->lock);
 	free(in);
-	super_put(s);
+	super_release(s);
 }
 
 /* The kernel stamps files with its tick's time, not the finest clock; so do we, and it is cheap. */

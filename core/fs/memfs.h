@@ -33,6 +33,7 @@ struct memdir {
 	struct mementry_tree order;
 	u64 next_pos;
 	u32 visible;			/* entries that are no whiteouts */
+	struct memdir *next_doomed;	/* while its tree is freed */
 };
 
 struct memnode {			/* inode->data of memory inodes; the overlay's node starts with one */

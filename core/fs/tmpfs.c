@@ -69,6 +69,35 @@ int mem_inode_new(struct super *s, const struct inode_ops *ops, size_t node_size
 	return 0;
 }
 
+/*
+ * The last directory of a tree takes the whole tree with it, which may be deeper than our stack: so children are
+ * put on a list, and the outermost call works it off.
+ */
+static void free_dir(struct memdir *d)
+{
+	static _Thread_local struct memdir *doomed;
+	static _Thread_local bool busy;
+	struct memdir *mine = malloc(sizeof(*mine));
+
+	if (!mine || !mementry_first(d)) {
+		free(mine);
+		memdir_destroy(d);
+		return;
+	}
+	*mine = *d;
+	mine->next_doomed = doomed;
+	doomed = mine;
+	if (busy)
+		return;
+	busy = true;
+	while ((mine = doomed)) {
+		doomed = mine->next_doomed;
+		memdir_destroy(mine);
+		free(mine);
+	}
+	busy = false;
+}
+
 void mem_free(struct inode *in)
 {
 	struct memnode *node = memnode(in);
@@ -76,7 +105,7 @@ void mem_free(struct inode *in)
 	if (in->cache)
 		page_cache_destroy(&node->cache);
 	if (S_ISDIR(in->mode))
-		memdir_destroy(&node->dir);
+		free_dir(&node->dir);
 	free(node->target);
 	fsmem_uncharge(node->charged);
 	free(node);

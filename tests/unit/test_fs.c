@@ -213,6 +213,41 @@ static void test_mount(void **state)
 	assert_int_equal(walk("mnt/in", 0), -ENOENT);
 }
 
+/* An unmounted file system gives everything back, however deep it is. */
+static void test_unmount_frees(void **state)
+{
+	u64 before = memory_used();
+	struct path at, p;
+	struct super *s;
+	struct mount *m;
+
+	assert_int_equal(make("mnt", S_IFDIR | 0755), 0);
+	assert_int_equal(tmpfs_create("deep", 0755, &s), 0);
+	m = mount_new(s, s->root, 0);
+	super_put(s);
+	assert_int_equal(path_walk(&task, AT_FDCWD, "mnt", 0, &at), 0);
+	assert_int_equal(mount_attach(m, &at), 0);
+	path_put(&at);
+	assert_int_equal(path_walk(&task, AT_FDCWD, "mnt", 0, &task.place->cwd), 0);
+	for (int i = 0; i < 100000; i++) {
+		assert_int_equal(make("d", S_IFDIR | 0755), 0);
+		assert_int_equal(path_walk(&task, AT_FDCWD, "d", 0, &p), 0);
+		path_put(&task.place->cwd);
+		task.place->cwd = p;
+	}
+	assert_int_equal(make("f", S_IFREG | 0644), 0);
+	assert_int_equal(path_walk(&task, AT_FDCWD, "f", 0, &p), 0);
+	assert_int_equal(page_cache_write(p.dentry->inode->cache, &(struct iovec){ "x", 1 }, 1, 5000), 1);
+	assert_true(memory_used() > before);
+	path_put(&p);
+	assert_int_equal(mount_detach(m, true), 0);
+	mount_put(m);
+	path_put(&task.place->cwd);
+	task.place->cwd = task.place->root;
+	path_get(&task.place->cwd);
+	assert_int_equal(memory_used(), before);
+}
+
 /* More names than the list of unused dentries keeps: they are forgotten and found again. */
 static void test_many_names(void **state)
 {
@@ -425,7 +460,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define ON_TMPFS(t) cmocka_unit_test_setup_teardown(t, on_tmpfs, leave)
 		ON_TMPFS(test_walk), ON_TMPFS(test_link_chain), ON_TMPFS(test_nested_rests), ON_TMPFS(test_deep_names),
-		ON_TMPFS(test_permissions), ON_TMPFS(test_rename), ON_TMPFS(test_mount), ON_TMPFS(test_many_names),
+		ON_TMPFS(test_permissions), ON_TMPFS(test_rename), ON_TMPFS(test_mount), ON_TMPFS(test_unmount_frees), ON_TMPFS(test_many_names),
 		ON_TMPFS(test_contents), ON_TMPFS(test_fds), ON_TMPFS(test_fd_race),
 		cmocka_unit_test_setup_teardown(test_overlay_copy_up, on_overlay, leave_overlay),
 		cmocka_unit_test_setup_teardown(test_overlay_names, on_overlay, leave_overlay),
