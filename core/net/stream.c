@@ -309,12 +309,10 @@ static bool cred_differ(const struct ucred *a, const struct ucred *b)
 	return a->pid != b->pid || a->uid != b->uid || a->gid != b->gid;
 }
 
-/* May bytes of `skb` follow those of `m` in one read? Never over descriptors, nor over other credentials that are asked for. */
+/* May bytes of `skb` follow those of `m` in one read? Not past descriptors, nor over a change of credentials that are asked for. */
 static bool may_join(const struct socket *s, const struct sock_msg *m, const struct skb *skb)
 {
-	if (m->scm.files || (skb->scm.files && !skb->off))
-		return false;
-	return !s->passcred || !cred_differ(&m->scm.cred, &skb->scm.cred);
+	return !m->scm.files && (!s->passcred || !cred_differ(&m->scm.cred, &skb->scm.cred));
 }
 
 static int take_scm(struct sock_msg *m, struct skb *skb)
@@ -339,7 +337,7 @@ static s64 take_bytes(struct socket *s, struct sock_msg *m, struct skb_list *dea
 		next = TAILQ_NEXT(skb, link);
 		if (done && !may_join(s, m, skb))
 			break;
-		if (!done && take_scm(m, skb))
+		if ((!done || skb->scm.files) && take_scm(m, skb))
 			return -ENOMEM;
 		n = uio_put(m->u, skb->data + skb->off, skb->len - skb->off);
 		done += n;
