@@ -87,7 +87,10 @@ int fifo_open(struct inode *in, struct task *t, struct file *f)
 	if (!p)
 		return -ENOMEM;
 	waitq_wake(&p->wq, EPOLLIN | EPOLLOUT);
-	if (mode == O_RDONLY) {
+	/* A pipe that is opened by way of /proc/PID/fd waits for nobody. */
+	if (inode_is_pipe(in)) {
+		err = 0;
+	} else if (mode == O_RDONLY) {
 		if (flags & O_NONBLOCK)
 			f->pos = fifo_met(p, true, writers_seen) ? 0 : writers_seen;
 		else

@@ -58,6 +58,11 @@ bool file_is_pipe(const struct file *f)
 	return f->ops == &pipe_file_ops;
 }
 
+bool inode_is_pipe(const struct inode *in)
+{
+	return in->super == &pipefs_super;
+}
+
 void pipe_count(struct pipe *p, u32 flags, int delta)
 {
 	u32 mode = flags & O_ACCMODE;

@@ -41,6 +41,8 @@ struct pipe *pipe_new(void);
 void pipe_free(struct pipe *p);
 struct pipe *file_pipe(const struct file *f);	/* NULL if it is none */
 
+bool inode_is_pipe(const struct inode *in);	/* made by pipe(2): no fifo */
+
 /* Count an open file in (at open) and out (pipe_file_ops.release does it). p->lock held. */
 void pipe_count(struct pipe *p, u32 flags, int delta);
 

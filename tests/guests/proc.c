@@ -97,6 +97,12 @@ static void descriptors(void)
 	snprintf(link, sizeof(link), "/dev/fd/%d", p[1]);
 	again = open(link, O_WRONLY);
 	CHECK(again >= 0 && write(again, "via", 3) == 3 && read(p[0], buf, 300) == 3);
+	close(again);
+	close(p[1]);
+	/* Nor does opening it wait for the other end. */
+	snprintf(link, sizeof(link), "/dev/fd/%d", p[0]);
+	again = open(link, O_RDONLY);
+	CHECK(again >= 0 && read(again, buf, 300) == 0);
 }
 
 static void other_process(void)
