@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/hostfile.h"
 #include "fs/pseudo.h"
 #include "fs/special.h"
 #include "fs/tty.h"
@@ -24,6 +25,13 @@ static const struct pseudo_entry slave_entry = {
 	.name = "slave", .mode = S_IFCHR | 0620, .arg = 136 << 8, .open = slave_open,
 };
 
+static struct inode *host_inode(const struct pseudo *p)
+{
+	return hostfile_pts_inode();
+}
+
+static const struct pseudo_entry host_entry = { .name = "host", .mode = S_IFCHR | 0620, .inode = host_inode };
+
 static int pts_lookup(const struct pseudo *p, const char *name, struct pseudo *out)
 {
 	char *end, again[12];
@@ -31,7 +39,13 @@ static int pts_lookup(const struct pseudo *p, const char *name, struct pseudo *o
 	u32 uid, gid;
 
 	snprintf(again, sizeof(again), "%u", (u32)n);
-	if (*end || strcmp(again, name) || n >= 256 || pty_owner(n, &uid, &gid))
+	if (*end || strcmp(again, name))
+		return -ENOENT;
+	if (hostfile_pts_index() >= 0 && n == (unsigned long)hostfile_pts_index()) {
+		*out = (struct pseudo){ .e = &host_entry, .num = n };
+		return 0;
+	}
+	if (n >= 256 || pty_owner(n, &uid, &gid))
 		return -ENOENT;
 	*out = (struct pseudo){ .e = &slave_entry, .num = n };
 	return 0;
@@ -39,12 +53,15 @@ static int pts_lookup(const struct pseudo *p, const char *name, struct pseudo *o
 
 static int pts_next(const struct pseudo *p, int from, char name[32], struct pseudo *out)
 {
-	int n = pty_next(from);
+	int n = pty_next(from), host = hostfile_pts_index();
+	bool is_host = host >= from && (n < 0 || host < n);
 
+	if (is_host)
+		n = host;
 	if (n < 0)
 		return -1;
 	snprintf(name, 32, "%d", n);
-	*out = (struct pseudo){ .e = &slave_entry, .num = n };
+	*out = (struct pseudo){ .e = is_host ? &host_entry : &slave_entry, .num = n };
 	return n;
 }
 

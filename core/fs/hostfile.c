@@ -16,7 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs/hostfile.h"
@@ -483,6 +483,32 @@ out:
 	return f;
 }
 
+/* ---- the name of the terminal: /dev/pts/N inside as outside, so that ttyname() and ps find it ---- */
+
+static struct inode *pts_inode;		/* set once by fs_stdio; a reference */
+
+static void remember_pts(struct inode *in)
+{
+	struct hostfile *h = in->data;
+
+	if (pts_inode || !h->tty || major(in->rdev) < 136 || major(in->rdev) > 143)
+		return;
+	inode_get(in);
+	pts_inode = in;
+}
+
+int hostfile_pts_index(void)
+{
+	return pts_inode ? (int)minor(pts_inode->rdev) : -1;
+}
+
+struct inode *hostfile_pts_inode(void)
+{
+	if (pts_inode)
+		inode_get(pts_inode);
+	return pts_inode;
+}
+
 /* The guest's 0, 1 and 2; one that is closed outside stays closed inside. */
 int fs_stdio(struct task *t)
 {
@@ -496,6 +522,7 @@ int fs_stdio(struct task *t)
 		f = hostfile_new(fd, flags & (O_ACCMODE | O_APPEND | O_NONBLOCK));
 		if (!f)
 			return -ENOMEM;
+		remember_pts(f->inode);
 		err = fd_replace(t, i, f, false);
 		if (err < 0)
 			return err;

@@ -151,9 +151,15 @@ static const struct inode_ops *pseudo_ops(const struct pseudo_entry *e)
 
 static int pseudo_inode(struct super *s, const struct pseudo *p, struct inode **out)
 {
-	struct pseudo *copy = malloc(sizeof(*copy));
+	struct pseudo *copy;
 	struct inode *in;
 	u32 uid, gid;
+
+	if (p->e->inode) {
+		*out = p->e->inode(p);
+		return *out ? 0 : -ENOENT;
+	}
+	copy = malloc(sizeof(*copy));
 
 	if (!copy)
 		return -ENOMEM;

@@ -43,6 +43,7 @@ struct pseudo_entry {
 	s64 (*store)(const struct pseudo *p, struct task *t, const char *data, size_t len);	/* a write, at most a page */
 	int (*follow)(const struct pseudo *p, struct task *t, struct path *out);	/* magic links */
 	int (*open)(const struct pseudo *p, struct task *t, struct file *f);	/* other kinds of file */
+	struct inode *(*inode)(const struct pseudo *p);	/* a name for an inode from elsewhere: with a reference, or NULL */
 
 	const struct pseudo_entry *children;	/* directories: the fixed names */
 	/* The other names. lookup: 0 with *out filled, or -ENOENT. next: the first number >= from, and its name; -1: end. */

@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/sysmacros.h>
 
+#include "fs/hostfile.h"
 #include "fs/ctty.h"
 #include "fs/fs.h"
 #include "fs/ldisc.h"
@@ -530,7 +531,8 @@ int pty_open_master(struct task *t, struct file *f)
 	if (!p)
 		return -ENOMEM;
 	pthread_mutex_lock(&table_lock);
-	for (i = 0; i < PTYS_MAX && table[i]; i++)
+	/* The host's terminal keeps the name that it has outside. */
+	for (i = 0; i < PTYS_MAX && (table[i] || (int)i == hostfile_pts_index()); i++)
 		;
 	if (i < PTYS_MAX) {
 		p->index = i;
