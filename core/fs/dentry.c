@@ -1,9 +1,9 @@
 /*
  * The dentry tree: lookup, life, renames.
  *
- * Unused dentries (no references) stay in their parent's table and on an LRU list of at most LRU_MAX. Only the
- * drop from one reference to none takes lru_lock; a lookup revives a dentry under its parent's lock, which the
- * pruner also takes before it frees one.
+ * Unused dentries (no references) stay in their parent's table and on an LRU list of at most LRU_MAX. The steps from
+ * one reference to none and back are taken under lru_lock. A lookup revives a dentry with its parent's lock held too, and
+ * the pruner takes that lock before it frees one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -87,8 +87,8 @@ static struct dentry *lru_pop(void)
 }
 
 /*
- * Drop the caller's reference. True: that was the last one and no name leads here, so the caller frees it. `hashed`
- * can be read without the parent's lock: it only changes in the hands of someone who has a reference.
+ * Drop the caller's reference. True: that was the last one and no name leads here, so the caller frees it. Nobody can
+ * revive it while lru_lock is held, and `hashed` only changes in the hands of someone who has a reference.
  */
 static bool put_one(struct dentry *d)
 {
@@ -246,6 +246,20 @@ static bool still_same(const struct dentry *d, const struct inode *in)
 	return d->inode == in || (d->inode->ino == in->ino && !((d->inode->mode ^ in->mode) & S_IFMT));
 }
 
+/* A reference on what was found in its parent's table, whose lock is held; it may have none so far. */
+static struct dentry *revive(struct dentry *d)
+{
+	int n = atomic_load(&d->refs);
+
+	while (n > 0)
+		if (atomic_compare_exchange_weak(&d->refs, &n, n + 1))
+			return d;
+	pthread_mutex_lock(&lru_lock);
+	atomic_fetch_add(&d->refs, 1);
+	pthread_mutex_unlock(&lru_lock);
+	return d;
+}
+
 int dentry_lookup_locked(struct dentry *dir, const char *name, size_t len, struct dentry **out)
 {
 	struct dentry *d = find_child(dir, name, len);
@@ -256,8 +270,7 @@ int dentry_lookup_locked(struct dentry *dir, const char *name, size_t len, struc
 	if (len > NAME_LEN_MAX)
 		return -ENAMETOOLONG;
 	if (d && !dir->super->dentry_uncached) {
-		dentry_get(d);
-		*out = d;
+		*out = revive(d);
 		return 0;
 	}
 	if (dir->deleted && !dir->super->dentry_uncached)
@@ -269,12 +282,11 @@ int dentry_lookup_locked(struct dentry *dir, const char *name, size_t len, struc
 		err = -ENOENT;
 	if (d && !err && still_same(d, in)) {
 		inode_put(in);
-		dentry_get(d);
-		*out = d;
+		*out = revive(d);
 		return 0;
 	}
 	if (d && (!err || err == -ENOENT)) {
-		dentry_get(d);
+		revive(d);
 		dentry_delete(d);
 		dentry_put(d);
 	}

@@ -67,7 +67,6 @@ out:
 	return n;
 }
 
-/* Space is not set aside: the memory file is the one store of all, and says ENOSPC when it is full. */
 static int allocate(struct inode *in, int mode, u64 pos, u64 len)
 {
 	u64 size = in->cache->size;
@@ -75,6 +74,8 @@ static int allocate(struct inode *in, int mode, u64 pos, u64 len)
 
 	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		err = pos < size ? page_cache_punch(in->cache, pos, MIN(len, size - pos)) : 0;
+	if (!err && !(mode & FALLOC_FL_PUNCH_HOLE))
+		err = page_cache_allocate(in->cache, pos, len);
 	if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && pos + len > size)
 		err = page_cache_truncate(in->cache, pos + len);
 	return err;
@@ -108,8 +109,11 @@ int mem_mmap(struct file *f, struct vma *v)
 {
 	bool writable = (f->flags & O_ACCMODE) != O_RDONLY;
 
-	if ((v->flags & MAP_SHARED) && writable && (memnode(f->inode)->seals & SEALS_WRITE) && (v->prot & PROT_WRITE))
+	if (!(v->flags & MAP_SHARED) || !writable || !(memnode(f->inode)->seals & SEALS_WRITE))
+		return 0;
+	if (v->prot & PROT_WRITE)
 		return -EPERM;
+	v->flags |= VMA_NOWRITE;
 	return 0;
 }
 
@@ -154,6 +158,19 @@ int memfd_open(struct task *t, const char *name, bool sealable, u32 flags, struc
 	return -ENOMEM;
 }
 
+/* Could anyone write through a mapping? */
+static bool mapped_writable(struct page_cache *pc)
+{
+	bool found = false;
+	struct vma *v;
+
+	pthread_mutex_lock(&pc->lock);
+	LIST_FOREACH(v, &pc->maps, cache_link)
+		found |= (v->flags & MAP_SHARED) && !(v->flags & VMA_NOWRITE);
+	pthread_mutex_unlock(&pc->lock);
+	return found;
+}
+
 long mem_seals(struct file *f, int cmd, u32 arg)
 {
 	struct inode *in = f->inode;
@@ -171,6 +188,8 @@ long mem_seals(struct file *f, int cmd, u32 arg)
 	pthread_mutex_lock(&in->lock);
 	if (node->seals & F_SEAL_SEAL)
 		ret = -EPERM;
+	else if ((arg & F_SEAL_WRITE) && !(node->seals & F_SEAL_WRITE) && mapped_writable(in->cache))
+		ret = -EBUSY;
 	else
 		node->seals |= arg;
 	pthread_mutex_unlock(&in->lock);

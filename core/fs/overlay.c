@@ -64,15 +64,16 @@ void ovl_dirty(struct inode *in)
 static void ovl_unpin(struct inode *in)
 {
 	struct ovl_node *node = ovl_node(in);
-	bool drop;
+	bool drop, gone;
 
 	pthread_mutex_lock(&in->lock);
-	drop = node->pinned && !in->nlink;
+	gone = !in->nlink;
+	drop = node->pinned && gone;
 	if (drop)
 		node->pinned = false;
 	pthread_mutex_unlock(&in->lock);
 	/* The host may give the number to another file one day. */
-	if (!in->nlink && node->host.node)
+	if (gone && node->host.node)
 		host_index_remove(ovl_tree(in->super), &node->host);
 	if (drop)
 		inode_put(in);

@@ -109,11 +109,13 @@ static void memfd(void)
 	CHECK(ftruncate(fd, 2 * PAGE) == -1 && errno == EPERM);
 	CHECK(ftruncate(fd, 0) == -1 && errno == EPERM);
 	CHECK(write(fd, "x", 1) == 1);
+	CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) == -1 && errno == EBUSY);
 	munmap(p, PAGE);
 	CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) == 0);
 	CHECK(write(fd, "x", 1) == -1 && errno == EPERM);
 	CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) == -1 && errno == EPERM);
 	CHECK(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EPERM);
+	CHECK((p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0)) != MAP_FAILED && p[5] == 5);
 	close(fd);
 }
 
