@@ -9,7 +9,7 @@ import termios
 import time
 
 import pytest
-from conftest import TRAPGATE, need
+from conftest import TRAPGATE, need, run
 
 PATIENCE = 15
 
@@ -165,3 +165,10 @@ def test_signals_from_outside_untrapped(platform):
         t.expect("ready")
         os.kill(t.pid, signal.SIGTERM)
         assert t.status() == 128 + signal.SIGTERM
+
+
+def test_ignored_outside_is_ignored_inside(platform):
+    """As nohup and background jobs of a plain shell rely on."""
+    command = " ".join(inside(platform, "sh", "-c", "'kill -HUP $$; kill -INT $$; echo survived'"))
+    result = run(["sh", "-c", f"trap '' HUP INT; exec {command}"])
+    assert (result.returncode, result.stdout) == (0, "survived\n"), result.stderr

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "fs/tty.h"
-#include "task/task.h"
+#include "task/signal.h"
 
 #define STACK_SIZE	((size_t)64 << 10)
 
@@ -43,6 +43,19 @@ void hostsig_block(void)
 void hostsig_restore(void)
 {
 	sigprocmask(SIG_SETMASK, &original, NULL);
+}
+
+/* As exec would: what was ignored or blocked outside stays so inside (nohup, a background job of a plain shell). */
+void hostsig_inherit(struct task *first)
+{
+	struct sigaction sa;
+
+	for (int signo = 1; signo <= NSIG_GUEST; signo++) {
+		if (sigismember(&original, signo) > 0)
+			first->blocked |= SIGBIT(signo) & ~SIGSET_KERNEL;
+		if (!sigaction(signo, NULL, &sa) && sa.sa_handler == SIG_IGN)
+			first->sighand->action[signo - 1].handler = HANDLER_IGN;
+	}
 }
 
 int hostsig_first(void)
@@ -87,6 +100,11 @@ static void forward(const siginfo_t *si)
 			to_first_group(&info);
 		else
 			to_first(&info);
+		break;
+	case SIGHUP:			/* the terminal is gone, for its foreground too */
+		if (from_tty && tty)
+			tty_signal_foreground(tty, SIGHUP);
+		to_first(&info);
 		break;
 	case SIGCONT:			/* the sentry was stopped as one job, and so was the guest */
 		to_first_group(&info);

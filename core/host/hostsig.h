@@ -10,6 +10,10 @@
 /* First thing in main(), while there is one thread: all threads and stubs made later inherit the mask. */
 void hostsig_block(void);
 
+/* Before the first program is loaded: its dispositions and mask. */
+struct task;
+void hostsig_inherit(struct task *first);
+
 /* A stub's own start: the mask that the sentry was started with. Async-signal-safe. */
 void hostsig_restore(void);
 

@@ -39,7 +39,8 @@ static int kill_group_locked(struct task *from, struct thread_group *tg, const u
 {
 	int err = from ? check_permission(from, tg, info->si.si_signo) : 0;
 
-	return err || !info->si.si_signo ? err : signal_send_group(tg, info);
+	/* Group 1 has no thread to take a signal, and is not to be killed. */
+	return err || !info->si.si_signo || tg == init_group ? err : signal_send_group(tg, info);
 }
 
 int signal_kill_group(struct task *from, struct thread_group *tg, const union guest_siginfo *info)

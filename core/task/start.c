@@ -162,6 +162,7 @@ int task_start_init(const char *path, char *const argv[], char *const envp[], st
 	if (err)
 		goto fail;
 	user_charge(t->cred->uid, 1);
+	hostsig_inherit(t);
 	err = fs_stdio(t);
 	if (err)
 		goto fail;

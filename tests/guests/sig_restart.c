@@ -200,6 +200,39 @@ static void unnoticed(void)
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
 }
 
+/* A call site that has run often (a platform may have rewritten it) restarts as well as any other. */
+static void hot_site(void)
+{
+	struct itimerval it = { { 0, 1000 }, { 0, 1000 } }, off = { { 0, 0 }, { 0, 0 } };
+	struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART };
+	int in[2], status;
+	pid_t child;
+	char c;
+
+	CHECK(pipe(in) == 0);
+	sigaction(SIGALRM, &sa, NULL);
+	child = fork();
+	if (!child) {
+		for (int i = 0; i < 1000; i++)
+			CHECK(write(in[1], "ab", 2) == 2);
+		for (int i = 0; i < 40; i++) {
+			nap(3);
+			CHECK(write(in[1], "ab", 2) == 2);
+		}
+		_exit(0);
+	}
+	count = 0;
+	CHECK(setitimer(ITIMER_REAL, &it, NULL) == 0);
+	for (int i = 0; i < 2 * 1040; i++) {
+		c = 0;
+		if (syscall(SYS_read, in[0], &c, 1) != 1 || c != (i % 2 ? 'b' : 'a'))
+			CHECK(!"read");
+	}
+	CHECK(setitimer(ITIMER_REAL, &off, NULL) == 0);
+	CHECK(count > 10);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 int main(void)
 {
 	main_thread = pthread_self();
@@ -208,6 +241,7 @@ int main(void)
 	never_restarted();
 	suspend();
 	unnoticed();
+	hot_site();
 	puts("ok");
 	return 0;
 }
