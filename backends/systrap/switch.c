@@ -295,6 +295,8 @@ static int prepare(struct context *ctx, const struct guest_regs *r, u32 *command
 
 	if (err)
 		return err;
+	if (systrap_patch && (ctx->slot->fs_base != r->fs_base || !atomic_load_explicit(&ctx->slot->fs_known, memory_order_relaxed)))
+		table_publish(ctx->as, ctx->slot, r->fs_base);
 	if (!ctx->slot->framed && ctx->last_valid && only_rax(ctx, r)) {
 		ch->result = r->rax;
 		*command = COMMAND_RESULT;
@@ -303,10 +305,6 @@ static int prepare(struct context *ctx, const struct guest_regs *r, u32 *command
 	ch->set_bases = r->fs_base != ctx->last.fs_base || r->gs_base != ctx->last.gs_base || !ctx->last.rip;
 	ch->new_fs_base = r->fs_base;
 	ch->new_gs_base = r->gs_base;
-	if (systrap_patch && (ch->neg_fs != -r->fs_base || !ctx->published)) {
-		table_publish(ctx->as, ctx->slot, r->fs_base);
-		ctx->published = true;
-	}
 	if (ctx->slot->framed) {
 		frame_from_regs(frame_of(ctx->slot), r);
 		*command = COMMAND_FRAME_RESUME;
@@ -330,7 +328,6 @@ int systrap_switch_to(struct context *ctx, struct address_space *as, struct gues
 	if (ctx->as != as) {
 		err = bind(ctx, as);
 		ctx->last.rip = 0;
-		ctx->published = false;
 	}
 	if (err)
 		goto failed;

@@ -31,7 +31,10 @@ struct channel_slot {
 	pid_t tid;			/* 0: no thread yet */
 	bool shown;			/* the channel is mapped in the stub */
 	atomic_bool dead;		/* its thread is gone */
-	u32 table_index;		/* entry of the fs_base table + 1; 0: none */
+	bool bound;			/* a context uses it; lock */
+	u64 fs_base;			/* that context's, as last published; lock */
+	atomic_bool fs_known;		/* nothing has changed about who has that fs_base since */
+	u32 table_index;		/* its entry of the fs_base table + 1; 0: none; lock */
 	struct watch watch;
 	u32 seq;			/* last event taken */
 	bool framed;			/* it waits in a signal frame (else in a patched call) */
@@ -65,7 +68,6 @@ struct context {
 	struct guest_regs last;		/* as the last event showed them */
 	bool last_valid;		/* `last` is what the waiting thread would go on with, but for rax */
 	u8 *fp;				/* xstate_size() bytes: the image of a context that is bound nowhere, or is moving */
-	bool published;			/* its fs_base stands in the table */
 	bool fp_pending;		/* `fp` is to be loaded at the next resume */
 	/* hand-over, see handoff.c */
 	u64 spin_ticks;

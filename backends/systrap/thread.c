@@ -17,6 +17,74 @@
 
 #include "backends/systrap/systrap.h"
 
+/* ---- fs_base -> channel, for trampolines ---- */
+
+static u32 table_hash(u64 fs_base)
+{
+	/* As the trampoline does it: crc32, its top 12 bits. */
+	u64 crc = 0;
+
+	asm("crc32q %1, %0" : "+r"(crc) : "rm"(fs_base));
+	return (u32)crc >> 20;
+}
+
+static u64 *table_of(struct address_space *as)
+{
+	return (u64 *)((u8 *)as->control + CONTROL_TABLE + TABLE_FIRST);
+}
+
+static void unpublish(struct address_space *as, struct channel_slot *slot)
+{
+	if (slot->table_index)
+		__atomic_store_n(&table_of(as)[slot->table_index - 1], 0, __ATOMIC_RELEASE);
+	slot->table_index = 0;
+}
+
+/*
+ * Two threads may have the same fs_base (vfork, clone without a new TLS): then it names neither, and both trap until
+ * one is gone. `fs_known` says that a slot has been looked at since the last such change.
+ */
+void table_publish(struct address_space *as, struct channel_slot *slot, u64 fs_base)
+{
+	const u32 index = table_hash(fs_base) + 1;
+	bool shared = false;
+
+	pthread_mutex_lock(&as->maps.lock);
+	unpublish(as, slot);
+	slot->fs_base = fs_base;
+	slot->ch->neg_fs = -fs_base;
+	for (int i = 0; i < as->nslots; i++) {
+		struct channel_slot *other = as->slots[i];
+
+		if (other == slot || !other->bound)
+			continue;
+		if (other->fs_base == fs_base) {
+			shared = true;
+			unpublish(as, other);
+		} else if (other->table_index == index) {
+			other->table_index = 0;		/* ours now; its own trampolines find no match and trap */
+		}
+	}
+	if (!shared) {
+		slot->table_index = index;
+		__atomic_store_n(&table_of(as)[index - 1],
+				 STUB_CHANNELS + ((u8 *)slot->ch - as->channels) - (STUB_CONTROL + CONTROL_TABLE), __ATOMIC_RELEASE);
+	}
+	atomic_store(&slot->fs_known, true);
+	pthread_mutex_unlock(&as->maps.lock);
+}
+
+/* The slot's context is leaving it: its fs_base may now be another's alone. Lock held. */
+static void table_forget(struct address_space *as, struct channel_slot *slot)
+{
+	unpublish(as, slot);
+	for (int i = 0; i < as->nslots; i++)
+		if (as->slots[i]->bound && as->slots[i]->fs_base == slot->fs_base)
+			atomic_store(&as->slots[i]->fs_known, false);
+}
+
+/* ---- threads ---- */
+
 static struct channel *channel_at(struct address_space *as, int index)
 {
 	return (struct channel *)(as->channels + (u64)index * CHANNEL_SIZE + CHANNEL_PAGE);
@@ -105,6 +173,11 @@ int slot_acquire(struct address_space *as, struct channel_slot **out)
 		if (err)
 			TAILQ_INSERT_TAIL(&as->free_slots, slot, link);
 	}
+	if (!err) {
+		slot->bound = true;
+		slot->fs_known = false;
+		slot->fs_base = ~0ull;
+	}
 	pthread_mutex_unlock(&as->maps.lock);
 	*out = slot;
 	return err;
@@ -114,6 +187,8 @@ int slot_acquire(struct address_space *as, struct channel_slot **out)
 void slot_release(struct address_space *as, struct channel_slot *slot)
 {
 	pthread_mutex_lock(&as->maps.lock);
+	slot->bound = false;
+	table_forget(as, slot);
 	TAILQ_INSERT_HEAD(&as->free_slots, slot, link);
 	pthread_mutex_unlock(&as->maps.lock);
 }
@@ -137,42 +212,15 @@ void threads_kill(struct address_space *as)
 /* Forget what the guest left in channels and table. The slots stay, without threads. */
 void threads_clean(struct address_space *as)
 {
-	u64 *table = (u64 *)((u8 *)as->control + CONTROL_TABLE + TABLE_FIRST);
-
 	TAILQ_INIT(&as->free_slots);
 	for (int i = 0; i < as->nslots; i++) {
 		struct channel_slot *slot = as->slots[i];
 
-		if (slot->table_index)
-			table[slot->table_index - 1] = 0;
-		slot->table_index = 0;
+		unpublish(as, slot);
 		slot->framed = false;
 		TAILQ_INSERT_TAIL(&as->free_slots, slot, link);
 	}
 	if (as->nslots)
 		madvise(as->channels, (u64)as->nslots * CHANNEL_SIZE, MADV_REMOVE);
-}
-
-/* ---- fs_base -> channel, for trampolines ---- */
-
-static u32 table_hash(u64 fs_base)
-{
-	/* As the trampoline does it: crc32, its top 12 bits. */
-	u64 crc = 0;
-
-	asm("crc32q %1, %0" : "+r"(crc) : "rm"(fs_base));
-	return (u32)crc >> 20;
-}
-
-void table_publish(struct address_space *as, struct channel_slot *slot, u64 fs_base)
-{
-	u64 *table = (u64 *)((u8 *)as->control + CONTROL_TABLE + TABLE_FIRST);
-	u64 channel = STUB_CHANNELS + ((u8 *)slot->ch - as->channels);
-
-	slot->ch->neg_fs = -fs_base;
-	if (slot->table_index)
-		table[slot->table_index - 1] = 0;
-	slot->table_index = table_hash(fs_base) + 1;
-	__atomic_store_n(&table[slot->table_index - 1], channel - (STUB_CONTROL + CONTROL_TABLE), __ATOMIC_RELEASE);
 }
 
