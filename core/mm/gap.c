@@ -32,12 +32,12 @@ static struct vma *last_below(struct mm *mm, gva_t addr)
 /* The highest gap of `len` in [lo, hi), or -ENOMEM. *largest: of those that were too small. */
 static s64 search(struct mm *mm, u64 len, gva_t lo, gva_t hi, u64 *largest)
 {
-	struct vma *v = last_below(mm, hi);
+	struct vma *v = last_below(mm, page_down(hi));
 	struct vma *above = v ? vma_after(mm, v) : RB_MIN(vma_tree, &mm->vmas);
-	gva_t top = above ? MIN(hi, floor_of(above)) : hi;
+	gva_t top = above ? MIN(page_down(hi), floor_of(above)) : page_down(hi);
 
 	for (;;) {
-		gva_t bottom = v ? MAX(v->end, lo) : lo;
+		gva_t bottom = v ? MAX(v->end, page_up(lo)) : page_up(lo);
 
 		if (top > bottom) {
 			if (top - bottom >= len)

@@ -115,6 +115,8 @@ static void account(struct mm *mm, const struct vma *v, s64 pages)
 
 static void link_vma(struct mm *mm, struct vma *v)
 {
+	if ((v->start | v->end) & ~PAGE_MASK || v->start >= v->end)
+		die("a vma of %llx to %llx", (unsigned long long)v->start, (unsigned long long)v->end);
 	v->mm = mm;
 	RB_INSERT(vma_tree, &mm->vmas, v);
 	mm->nvmas++;
