@@ -173,7 +173,7 @@ static void tick(void)
 		if (!look_at(p, now))
 			continue;
 		looked++;
-		load[p->cpu] += p->ran_share;
+		load[atomic_load(&p->cpu)] += p->ran_share;
 		if (p->starved >= STARVED_TICKS && (!starved || p->waited_share > starved->waited_share))
 			starved = p;
 	}
