@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "fs/tty.h"
 #include "host/hostsig.h"
+#include "host/limits.h"
 #include "lib/log.h"
 #include "lib/version.h"
 #include "mm/mm.h"
@@ -65,6 +66,7 @@ static int run(int argc, char **argv)
 	int err, status;
 
 	hostsig_block();
+	host_limits_raise();
 	knobs_reset();
 	err = run_options_parse(&o, argc, argv);
 	if (err)

@@ -158,7 +158,8 @@ int stub_get(struct stub **out)
 	pool.waiting++;
 	while (!(*out = pop())) {
 		if (pool.stop || pool.failures - failures >= TRIES) {
-			err = pool.stop ? -ESHUTDOWN : pool.error;
+			/* Out of processes or descriptors is all the same to a guest that forks. */
+			err = pool.error == -ENOMEM ? -ENOMEM : -EAGAIN;
 			break;
 		}
 		pthread_cond_signal(&pool.work);

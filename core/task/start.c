@@ -14,6 +14,7 @@
 #include "fs/fs.h"
 #include "fs/tty.h"
 #include "host/hostsig.h"
+#include "host/limits.h"
 #include "mm/mm.h"
 #include "task/clock.h"
 #include "task/exec.h"
@@ -25,7 +26,7 @@ cpu_set_t sandbox_cpus;
 static void initial_rlimits(struct thread_group *tg)
 {
 	for (int i = 0; i < RLIM_NLIMITS; i++)
-		if (getrlimit(i, &tg->rlim[i]))
+		if (host_limit(i, &tg->rlim[i]))
 			tg->rlim[i] = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
 	tg->rlim[RLIMIT_CORE].rlim_cur = 0;		/* no core files are written */
 }
