@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -161,6 +162,7 @@ static void robust_mutex(void)
 {
 	pthread_mutexattr_t attr;
 	pthread_mutex_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	atomic_int *locked;
 	pthread_t th;
 	pid_t pid;
 
@@ -176,13 +178,16 @@ static void robust_mutex(void)
 
 	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
 	CHECK(pthread_mutex_init(shared, &attr) == 0);
+	locked = (atomic_int *)(shared + 1);
 	pid = fork();
 	if (!pid) {
 		pthread_mutex_lock(shared);
+		*locked = 1;
 		usleep(20000);				/* let the parent wait for it */
 		_exit(0);
 	}
-	usleep(5000);
+	while (!*locked)
+		usleep(100);
 	CHECK(pthread_mutex_lock(shared) == EOWNERDEAD);
 	CHECK(waitpid(pid, NULL, 0) == pid);
 }
