@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mm/mm.h"
@@ -69,17 +70,43 @@ static json_t *stats_json(void)
 			 "stime_us", (json_int_t)(ru.ru_stime.tv_sec * 1000000 + ru.ru_stime.tv_usec));
 }
 
+/* A device or pipe is written to; a file is replaced as a whole, so that nobody finds half of one. */
+static bool replaceable(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? errno == ENOENT : S_ISREG(st.st_mode);
+}
+
+static int dump(const json_t *o, const char *path)
+{
+	FILE *f = fopen(path, "w");
+	int err;
+
+	if (!f)
+		return -errno;
+	err = json_dumpf(o, f, JSON_INDENT(2)) ? -EIO : 0;
+	if (fclose(f))		/* a full disk shows here */
+		err = -errno;
+	return err;
+}
+
 int stats_write(const char *path)
 {
 	json_t *o = stats_json();
 	char *tmp = NULL;
-	int err = 0;
+	int err;
 
 	if (!o || asprintf(&tmp, "%s.%d.tmp", path, getpid()) < 0) {
 		err = -ENOMEM;
-	} else if (json_dump_file(o, tmp, JSON_INDENT(2)) || rename(tmp, path)) {
-		err = errno ? -errno : -EIO;
-		unlink(tmp);
+	} else if (!replaceable(path)) {
+		err = dump(o, path);
+	} else {
+		err = dump(o, tmp);
+		if (!err && rename(tmp, path))
+			err = -errno;
+		if (err)
+			unlink(tmp);
 	}
 	free(tmp);
 	json_decref(o);

@@ -49,6 +49,8 @@ def sandbox(platform, argv, options=(), **kwargs):
 def same_as_native(platform, argv, options=(), **kwargs):
     """Run natively and in the sandbox and compare output and status; returns the sandboxed result."""
     native = run(argv, **kwargs)
+    if native.returncode < 0:
+        native.returncode = 128 - native.returncode  # as a shell shows a signal, and as trapgate does
     inside = sandbox(platform, argv, options, **kwargs)
     assert (inside.returncode, inside.stdout) == (native.returncode, native.stdout), inside.stderr[-4000:] + native.stderr[-1000:]
     return inside
