@@ -1,6 +1,6 @@
 /*
- * timerfd(2): a timer that is read. It is armed for one expiry at a time; those after it are counted when the descriptor
- * is read, so that one nobody reads costs nothing.
+ * timerfd(2): a timer that is read. It is armed for one expiry at a time; those after it are counted when the
+ * descriptor is read, so that one nobody reads costs nothing.
  */
 #include <errno.h>
 #include <fcntl.h>

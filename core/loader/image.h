@@ -1,6 +1,6 @@
 /*
- * Inside the loader: what its parts tell each other. elf.c reads headers, map.c places and maps segments, script.c follows
- * #! lines, stack.c builds the first stack, vdso_map.c maps the vDSO, load.c puts them in order.
+ * Inside the loader: what its parts tell each other. elf.c reads headers, map.c places and maps segments, script.c
+ * follows #! lines, stack.c builds the first stack, vdso_map.c maps the vDSO, load.c puts them in order.
  */
 #ifndef TG_LOADER_IMAGE_H
 #define TG_LOADER_IMAGE_H

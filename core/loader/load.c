@@ -219,8 +219,8 @@ static int load(struct loading *l)
 	return stack_build(l);
 }
 
-int load_program(struct task *t, struct mm *mm, struct file *file, const char *path, char *const argv[], char *const envp[],
-		 struct load_result *out)
+int load_program(struct task *t, struct mm *mm, struct file *file, const char *path, char *const argv[],
+		 char *const envp[], struct load_result *out)
 {
 	/* Some KiB of path and line buffers: not on a task thread's stack. */
 	struct loading *l = calloc(1, sizeof(*l));

@@ -20,7 +20,7 @@ struct load_result {
  * envp and auxv. Follows #! as deep as Linux. Sets mm->exe (with a reference) to what is mapped in the end. On failure
  * the mm is of no use: -ENOEXEC, -ELIBBAD, -ENOENT (interpreter), -E2BIG, -ENOMEM, -EACCES, -ELOOP, -EIO.
  */
-int load_program(struct task *t, struct mm *mm, struct file *file, const char *path, char *const argv[], char *const envp[],
-		 struct load_result *out);
+int load_program(struct task *t, struct mm *mm, struct file *file, const char *path, char *const argv[],
+		 char *const envp[], struct load_result *out);
 
 #endif

@@ -30,8 +30,8 @@ static char *find_terminator(char *p, const char *end)
 }
 
 /*
- * Splits a head of SCRIPT_LINE bytes (zero padded) in place. A line that does not end within it is cut, unless the cut would go
- * through the interpreter's name: running a prefix of it would be running something else.
+ * Splits a head of SCRIPT_LINE bytes (zero padded) in place. A line that does not end within it is cut, unless the cut would
+ * go through the interpreter's name: running a prefix of it would be running something else.
  */
 static int split_line(char *head, char **interp, char **arg)
 {

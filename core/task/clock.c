@@ -1,10 +1,10 @@
 /*
  * Clocks from the TSC, kept to the host's.
  *
- * The parameters (loader/vdso/vvar.h) hold for a span of at most a second. The first reader after that renews them, here:
- * the host's clocks are sampled next to the TSC, and the new line starts at the host's time - or, where the old line had run ahead,
- * at the latest time that it can have given to anyone, and then runs a little slow. An idle sandbox thus reads nothing, and the
- * error is that of the last second's rate: well under a microsecond.
+ * The parameters (loader/vdso/vvar.h) hold for a span of at most a second. The first reader after that renews them,
+ * here: the host's clocks are sampled next to the TSC, and the new line starts at the host's time - or, where the old
+ * line had run ahead, at the latest time that it can have given to anyone, and then runs a little slow. An idle sandbox
+ * thus reads nothing, and the error is that of the last second's rate: well under a microsecond.
  *
  * The first span starts only when the rate is known from 10 ms of elapsed time; until then, and for good where
  * the TSC proves to be of no use, every reading is the host's.
@@ -262,7 +262,7 @@ static bool tsc_invariant(void)
 	return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1 << 8);
 }
 
-/* The kernel's own verdict: it watches the TSC against other clocks, over all CPUs, and demotes it when they disagree. */
+/* The kernel's own verdict: it watches the TSC against other clocks, on all CPUs, and demotes it if they disagree. */
 static bool kernel_trusts_tsc(void)
 {
 	FILE *f = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");

@@ -15,12 +15,12 @@ struct cpu_clock {			/* one of the two is set, with a reference */
 	enum cpu_time which;
 };
 
-/* `id` as `t` may name it. -EINVAL: no CPU clock, or nobody there. `read_only`: for clock_gettime, which allows more. */
+/* `id` as `t` may name it. -EINVAL: no CPU clock, or nobody's. `read_only`: for clock_gettime, which allows more. */
 int cpu_clock_get(struct task *t, s32 id, bool read_only, struct cpu_clock *out);
 void cpu_clock_put(struct cpu_clock *c);
 u64 cpu_clock_now(const struct cpu_clock *c);
 
-/* A CLOCK_MONOTONIC time at which the clock may have reached `target`; *last is the caller's, to see whether it moves. */
+/* A CLOCK_MONOTONIC time at which the clock may have reached `target`; *last is the caller's, to see if it moves. */
 u64 cpu_clock_deadline(const struct cpu_clock *c, u64 target, u64 *last);
 
 #endif

@@ -3,8 +3,8 @@
  *
  * A POSIX timer has at most one signal queued. While it is, expiries only count as overrun, and the next interval is
  * armed when the signal is taken (posix_timer_delivered): a guest that blocks the signal costs nothing, however
- * short the interval. A signal that was dropped because the guest ignores it is never taken; then the timer goes on from
- * fire(), slowly.
+ * short the interval. A signal that was dropped because the guest ignores it is never taken; then the timer goes on
+ * from fire(), slowly.
  */
 #include <errno.h>
 #include <limits.h>

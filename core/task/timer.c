@@ -1,6 +1,6 @@
 /*
- * The timer queue: a heap of deadlines and one host thread that sleeps until the first of them. The thread starts with the
- * first timer and wakes for nothing else.
+ * The timer queue: a heap of deadlines and one host thread that sleeps until the first of them. The thread starts with
+ * the first timer and wakes for nothing else.
  */
 #include <pthread.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /*
- * Fuzzer of the loader: mutated ELF files, interpreters and scripts, loaded into the real mm. The seeds are made here, the
- * mutations come from a seeded generator: the same arguments give the same runs.
+ * Fuzzer of the loader: mutated ELF files, interpreters and scripts, loaded into the real mm. The seeds are made here,
+ * the mutations come from a seeded generator: the same arguments give the same runs.
  *
  *	fuzz_elf [RUNS [SEED [FIRST]]]		FIRST: begin with that run, to look at one again
  *

@@ -1,4 +1,4 @@
-/* What a new program finds: auxv, stack, argv and envp, the heap's start; and that the kernel's numbers fit each other. */
+/* What a new program finds: auxv, stack, argv and envp, the heap's start. */
 #include <elf.h>
 #include <link.h>
 #include <stdint.h>

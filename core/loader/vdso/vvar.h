@@ -1,7 +1,7 @@
 /*
- * The vvar page: what turns a TSC reading into a time. The sentry writes it (task/clock.c); the vDSO in every guest and the
- * sentry's own syscalls evaluate it with the one function below. Guests map it read-only; the sentry never reads it
- * back, but keeps a copy of its own.
+ * The vvar page: what turns a TSC reading into a time. The sentry writes it (task/clock.c); the vDSO in every guest and
+ * the sentry's own syscalls evaluate it with the one function below. Guests map it read-only; the sentry never reads
+ * it back, but keeps a copy of its own.
  *
  * A time is line.ns + (tsc - cycles) * line.mult / 2^VVAR_SHIFT + offset[clock], and holds only while tsc - cycles <
  * span: past that a reader makes the system call, and the sentry renews the page. So a sandbox in which nobody asks for
