@@ -18,26 +18,32 @@ enum {
 	HEADER = 512,
 };
 
-/* What the host's image holds besides ours (AMX) must be written back as it was read, and whole. */
-static int host_get(pid_t tid, u8 *host, size_t *len)
+/* Bytes of the host's image: ours and, behind it, what guests are not offered (AMX). The same for every process. */
+static _Atomic size_t host_size;
+
+static int host_get(pid_t tid, u8 *host)
 {
 	struct iovec iov = { host, HOST_MAX };
 
 	if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &iov))
 		return -errno;
-	*len = iov.iov_len;
-	return *len < xstate_size() ? -EINVAL : 0;
+	if (iov.iov_len < xstate_size())
+		return -EINVAL;
+	atomic_store_explicit(&host_size, iov.iov_len, memory_order_relaxed);
+	return 0;
 }
 
+/* The host takes a whole image or none; what is not ours is left in its initial state. */
 int fp_load(pid_t tid, const u8 *image)
 {
 	u8 host[HOST_MAX];
 	struct iovec iov = { host, 0 };
-	int err = host_get(tid, host, &iov.iov_len);
+	int err = host_size ? 0 : host_get(tid, host);
 
 	if (err)
 		return err;
-	memset(host, 0, iov.iov_len);
+	iov.iov_len = host_size;
+	memset(host + xstate_size(), 0, iov.iov_len - xstate_size());
 	memcpy(host, image, xstate_size());
 	memset(host + SW_RESERVED, 0, SW_RESERVED_LEN);
 	return ptrace(PTRACE_SETREGSET, tid, NT_X86_XSTATE, &iov) ? -errno : 0;
@@ -46,9 +52,8 @@ int fp_load(pid_t tid, const u8 *image)
 int fp_save(pid_t tid, u8 *image)
 {
 	u8 host[HOST_MAX];
-	size_t len;
 	u64 bv;
-	int err = host_get(tid, host, &len);
+	int err = host_get(tid, host);
 
 	if (err)
 		return err;

@@ -61,7 +61,6 @@ bool access_is_x87(struct stub_maps *maps, const struct guest_regs *regs);
 int access_software_interrupt(struct stub_maps *maps, const struct guest_regs *regs);	/* n of `int n`, or -1 */
 
 /* ---- fp.c ---- */
-int fp_init(void);			/* finds the size of the host's image; -errno */
 int fp_load(pid_t tid, const u8 *image);	/* into a stopped worker */
 int fp_save(pid_t tid, u8 *image);
 int ptrace_fp_read(struct context *ctx, void *buf);

@@ -158,6 +158,7 @@ int stub_launch(struct stub **out)
 {
 	struct stub *s = calloc(1, sizeof(*s));
 	int pipefd[2] = { -1, -1 }, err;
+	bool fresh;
 	u8 status;
 
 	if (!s)
@@ -180,6 +181,11 @@ int stub_launch(struct stub **out)
 		err = -ENOEXEC;
 		goto fail;
 	}
+	/* Its first worker too: a fork should wait for nothing. */
+	err = stub_worker_get(s, &s->idle[0], &fresh);
+	if (err)
+		goto fail;
+	s->nidle = s->nfresh = 1;
 	*out = s;
 	return 0;
 fail:

@@ -52,11 +52,13 @@ int stub_worker_get(struct stub *s, pid_t *tid, bool *fresh)
 	u64 value;
 	int err;
 
-	*fresh = !s->nidle;
 	if (s->nidle) {
 		*tid = s->idle[--s->nidle];
+		*fresh = s->nidle < s->nfresh;
+		s->nfresh = MIN(s->nfresh, s->nidle);
 		return 0;
 	}
+	*fresh = true;
 	s->channel->records[0] = (struct stub_record){ .nr = SYS_clone, .arg = { flags }, .flags = STUB_RESULT };
 	err = stub_run(s, 1, &value);
 	if (!err)

@@ -31,6 +31,7 @@ struct stub {
 	/* All below: whoever owns the stub, and of several threads the one that holds the owner's lock. */
 	pid_t idle[STUB_IDLE_MAX];
 	int nidle, nleaving;		/* parked; about to be */
+	int nfresh;			/* the first so many of `idle` have never run guest code */
 	int leader_cpu;			/* where the leader was pinned to, -1: nowhere */
 };
 
