@@ -67,13 +67,13 @@ static void unhash(struct dentry *dir, struct dentry *d)
 	d->hashed = false;
 }
 
-/* An old unused dentry off the list, with a reference, or NULL while the list is short enough. */
-static struct dentry *lru_pop(void)
+/* The oldest unused dentry off the list, with a reference; NULL if no more than `keep` are on it. */
+static struct dentry *lru_pop(u32 keep)
 {
 	struct dentry *d, *found = NULL;
 
 	pthread_mutex_lock(&lru_lock);
-	while (!found && lru_count > LRU_MAX && (d = TAILQ_FIRST(&lru))) {
+	while (!found && lru_count > keep && (d = TAILQ_FIRST(&lru))) {
 		TAILQ_REMOVE(&lru, d, lru);
 		d->on_lru = false;
 		lru_count--;
@@ -139,16 +139,21 @@ static void unhash_unused(struct dentry *d)
 	put_chain(parent);
 }
 
-static void prune(void)
+/* Up to `n` dentries off a list that is longer than `keep`. */
+static u32 prune(u32 n, u32 keep)
 {
-	for (int i = 0; i < 2; i++) {
-		struct dentry *d = lru_pop();
+	u32 done = 0;
 
-		if (!d)
-			return;
+	for (struct dentry *d; done < n && (d = lru_pop(keep)); done++) {
 		unhash_unused(d);
 		put_chain(d);
 	}
+	return done;
+}
+
+bool dentry_reclaim(void)
+{
+	return prune(lru_count / 2 + 1, 0);
 }
 
 void dentry_put(struct dentry *d)
@@ -158,7 +163,7 @@ void dentry_put(struct dentry *d)
 		return;
 	}
 	if (lru_count > LRU_MAX)
-		prune();
+		prune(2, LRU_MAX);
 }
 
 /* Up to `max` unused dentries of a super, off the list and with a reference each. */

@@ -41,6 +41,7 @@ int dentry_lookup_locked(struct dentry *dir, const char *name, size_t len, struc
 /* Give a new inode its dentry, dir->lock held; consumes the inode's reference. */
 int dentry_add(struct dentry *dir, const char *name, size_t len, struct inode *in, struct dentry **out);
 void dentry_forget(struct super *s);			/* drop all unused dentries of a super that nobody can reach any more */
+bool dentry_reclaim(void);				/* drop half of the unused ones; false if there are none. Any lock may be held */
 void dentry_delete(struct dentry *d);			/* its name was removed; the parent's lock held */
 /* The directories' locks and rename_lock held. Cannot fail: `name` is a copy that it takes over. */
 void dentry_move(struct dentry *d, struct dentry *to, char *name);

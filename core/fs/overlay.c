@@ -205,16 +205,24 @@ static int ovl_lookup(struct inode *dir, const char *name, struct inode **out)
 
 /* ---- directories' host names ---- */
 
+struct loading {
+	struct inode *dir;
+	int err;
+};
+
 static bool load_name(void *arg, const char *name, size_t len, u64 ino, u64 next_pos, u8 type)
 {
-	struct inode *dir = arg;
+	struct loading *l = arg;
+	struct inode *dir = l->dir;
 	struct memdir *d = &memnode(dir)->dir;
 	struct mementry *e = memdir_find(d, name);
 
 	if (!e) {
 		e = memdir_add(d, name, ENTRY_LOWER);
-		if (!e)
+		if (!e) {
+			l->err = -ENOMEM;
 			return false;
+		}
 		e->type = type;
 		e->ino = host_ino(ovl_tree(dir->super), ovl_node(dir)->host.dev, ino);
 	}
@@ -238,6 +246,7 @@ static int ovl_load(struct inode *dir)
 {
 	struct ovl_node *node = ovl_node(dir);
 	struct memdir *d = &node->mem.dir;
+	struct loading l = { dir, 0 };
 	struct host_stat st;
 	int err;
 
@@ -251,9 +260,9 @@ static int ovl_load(struct inode *dir)
 		return 0;
 	for (struct mementry *e = mementry_first(d); e; e = mementry_next(d, e))
 		e->seen = false;
-	err = hostnode_list(node->host.node, 0, load_name, dir);
-	if (err)
-		return err;
+	err = hostnode_list(node->host.node, 0, load_name, &l);
+	if (err || l.err)
+		return err ? err : l.err;
 	drop_unseen(d);
 	node->loaded = true;
 	node->loaded_mtime = st.st.st_mtim;

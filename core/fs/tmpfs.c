@@ -22,13 +22,15 @@ static u64 fsmem_limit(void)
 	return MAX(eighth, (u64)64 << 20);
 }
 
+/* Names of the host that the overlay only remembers are given up before a guest is refused. */
 int fsmem_charge(u64 bytes)
 {
-	if (atomic_fetch_add(&fsmem_used, bytes) + bytes > fsmem_limit()) {
+	do {
+		if (atomic_fetch_add(&fsmem_used, bytes) + bytes <= fsmem_limit())
+			return 0;
 		atomic_fetch_sub(&fsmem_used, bytes);
-		return -ENOSPC;
-	}
-	return 0;
+	} while (dentry_reclaim());
+	return -ENOSPC;
 }
 
 void fsmem_uncharge(u64 bytes)
