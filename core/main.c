@@ -22,20 +22,20 @@
 static int set_up_platform(const struct run_options *o)
 {
 	struct platform_config config;
-	char why[256] = "";
+	char why[320] = "";
 	int err;
 
-	platform = platform_choose(o->platform, why, sizeof(why));
-	if (!platform) {
-		log_error("%s", why);
-		return -1;
-	}
 	err = memory_file_init(0);
 	if (err) {
 		log_error("can't create the memory file: %s", strerror(-err));
 		return -1;
 	}
 	config = (struct platform_config){ .memory = memory_file(), .ncpus = platform_cpus() };
+	platform = platform_choose(o->platform, &config, why, sizeof(why));
+	if (!platform) {
+		log_error("%s", why);
+		return -1;
+	}
 	err = platform->init(&config);
 	if (err) {
 		log_error("platform %s can't start: %s", platform->name, strerror(-err));

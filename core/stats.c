@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/auto.h"
 #include "mm/mm.h"
 #include "syscall/syscall.h"
 
@@ -55,8 +56,8 @@ static json_t *stats_json(void)
 	getrusage(RUSAGE_SELF, &ru);
 	if (platform->counters)
 		platform->counters(&c);
-	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}}",
-			 "schema", 1, "platform", platform->name,
+	return json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}}",
+			 "schema", 1, "platform", platform->name, "reason", platform_reason,
 			 "tasks", (json_int_t)tasks, "switches", (json_int_t)switches, "faults", (json_int_t)faults,
 			 "calls", calls_json(),
 			 "backend", "host_calls", (json_int_t)c.host_calls, "map_calls", (json_int_t)c.map_calls,

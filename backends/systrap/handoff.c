@@ -5,9 +5,10 @@
  * one CPU, and the waker's sleep is the other's wake-up. What never happens on the syscall path is to sleep on one CPU
  * and be woken from another: idle CPUs take tens of microseconds to wake.
  *
- * Which way is decided per context from its own waits: a guest that comes back within the spin budget is worth a spin, one
- * that computes for long is not. Each spinning pair needs two CPUs, so it takes one of (ncpus - 1) permits; without
- * a permit, or on one CPU, it is futex.
+ * Which way is decided per context from its own waits. It starts by futex, the safe way. Eight waits in a row that end
+ * within the spin budget make it try to spin; one that outlasts the budget (the guest computes, or the machine is busy and
+ * the other side was not running) sends it back, and the next try takes four times as many. Each spinning pair
+ * needs two CPUs, so it takes one of ncpus / 2 permits; without one, or on one CPU, it is futex.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #include "backends/systrap/systrap.h"
+
+enum { SHORT_FIRST = 8, SHORT_MAX = 8192, SPIN_PAID = 256 };
 
 static atomic_int spin_permits;
 static atomic_uint next_cpu;
@@ -78,7 +81,7 @@ static void set_spinning(struct context *ctx, bool on)
 	if (!on)
 		atomic_fetch_add(&spin_permits, 1);
 	ctx->spinning = on;
-	ctx->short_waits = ctx->long_waits = 0;
+	ctx->short_waits = 0;
 	__atomic_store_n(&ctx->slot->ch->spin, on ? (u32)(systrap_spin_us * systrap_ticks_per_us) : 0, __ATOMIC_RELAXED);
 	place(ctx);
 }
@@ -92,7 +95,9 @@ void handoff_bind(struct context *ctx)
 		ctx->cpu = atomic_fetch_add(&next_cpu, 1) % ncpus;
 	__atomic_store_n(&ctx->slot->ch->spin, was ? (u32)ctx->spin_ticks : 0, __ATOMIC_RELAXED);
 	place(ctx);
-	if (!was && ncpus > 1 && systrap_handoff != HANDOFF_FUTEX)
+	if (!ctx->short_wanted)
+		ctx->short_wanted = SHORT_FIRST;
+	if (!was && ncpus > 1 && systrap_handoff == HANDOFF_SPIN)
 		set_spinning(ctx, true);
 }
 
@@ -101,16 +106,22 @@ void handoff_unbind(struct context *ctx)
 	set_spinning(ctx, false);
 }
 
-/* A wait ended within the budget, or did not: eight of a kind in a row change the way. */
-static void learn(struct context *ctx, bool was_short)
+/* A spin outlasted its budget. */
+static void spin_failed(struct context *ctx)
+{
+	if (systrap_handoff != HANDOFF_AUTO)
+		return;
+	ctx->short_wanted = ctx->short_waits > SPIN_PAID ? SHORT_FIRST : MIN(ctx->short_wanted * 4, SHORT_MAX);
+	set_spinning(ctx, false);
+}
+
+/* A wait by futex is over. */
+static void slept(struct context *ctx, bool was_short)
 {
 	if (systrap_handoff != HANDOFF_AUTO || ncpus == 1)
 		return;
 	ctx->short_waits = was_short ? ctx->short_waits + 1 : 0;
-	ctx->long_waits = was_short ? 0 : ctx->long_waits + 1;
-	if (ctx->spinning && ctx->long_waits >= 2)
-		set_spinning(ctx, false);
-	else if (!ctx->spinning && ctx->short_waits >= 8)
+	if (ctx->short_waits >= ctx->short_wanted)
 		set_spinning(ctx, true);
 }
 
@@ -138,17 +149,20 @@ int handoff_wait(struct context *ctx)
 	u64 start = ticks();
 	u32 seq;
 
-	if (ctx->spinning && spin(ctx, &seq, start))
-		goto out;
-	if (ctx->spinning)
-		learn(ctx, false);
+	if (ctx->spinning) {
+		if (spin(ctx, &seq, start)) {
+			ctx->short_waits++;
+			goto out;
+		}
+		spin_failed(ctx);
+	}
 	__atomic_store_n(&ch->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
 	while (!arrived(ctx, &seq)) {
 		COUNT(host_calls);
 		syscall(SYS_futex, &ch->seq, FUTEX_WAIT, ctx->slot->seq, NULL, NULL, 0);
 	}
 	__atomic_store_n(&ch->sentry_sleeps, 0, __ATOMIC_RELAXED);
-	learn(ctx, ticks() - start < ctx->spin_ticks);
+	slept(ctx, ticks() - start < ctx->spin_ticks);
 out:
 	ctx->slot->seq = seq;
 	return ctx->slot->dead || ctx->as->dead ? -ESRCH : 0;

@@ -73,7 +73,8 @@ struct context {
 	u64 spin_ticks;
 	int cpu;
 	bool spinning;
-	u32 short_waits, long_waits;
+	u32 short_waits;		/* in a row */
+	u32 short_wanted;		/* before the next try to spin */
 };
 
 /* Knobs. */
