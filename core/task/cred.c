@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -41,8 +42,9 @@ struct cred *cred_copy(const struct cred *c)
 	struct cred *copy = malloc(sizeof(*copy));
 
 	if (copy) {
-		*copy = *c;
-		atomic_store(&copy->refs, 1);
+		/* All but the count, which others may be changing. */
+		memcpy(&copy->uid, &c->uid, sizeof(*c) - offsetof(struct cred, uid));
+		atomic_init(&copy->refs, 1);
 	}
 	return copy;
 }
