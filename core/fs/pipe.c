@@ -18,6 +18,7 @@
 
 /* As fs.pipe-user-pages-soft: past it, new pipes are small, so that descriptors alone cannot eat the sentry's memory. */
 #define PIPE_PAGES_SOFT	16384
+#define PIPE_PAGES_HARD	(4 * PIPE_PAGES_SOFT)	/* F_SETPIPE_SZ goes no further, over all pipes */
 
 static _Atomic u64 pipe_pages;
 
@@ -467,7 +468,9 @@ static int pipe_set_size(struct pipe *p, u64 arg)
 		size *= 2;
 
 	pthread_mutex_lock(&p->lock);
-	if (ring_used(p) > size || p->packet_count > size / PIPE_CHUNK)
+	if (size > p->cap && atomic_load(&pipe_pages) + size / PIPE_CHUNK > PIPE_PAGES_HARD)
+		err = -EPERM;
+	else if (ring_used(p) > size || p->packet_count > size / PIPE_CHUNK)
 		err = -EBUSY;
 	else if (p->size > size)
 		err = ring_resize(p, size);

@@ -26,7 +26,7 @@ struct facts {
 	sigset64 pending, shared, blocked, ignored, caught;
 	u64 start_ns;
 	struct rusage_sum use, children;
-	struct cred cred;
+	struct cred *cred;		/* a reference; NULL: nobody's */
 	u32 umask, queued;
 	u64 sigpending_max;
 	bool no_new_privs;
@@ -104,8 +104,6 @@ static void facts_task(struct facts *a, struct task *t)
 	a->policy = t->sched.policy;
 	a->priority = t->sched.priority;
 	memcpy(a->affinity, t->sched.affinity, sizeof(a->affinity));
-	if (t->cred)
-		a->cred = *t->cred;
 	if (t->place && !t->dead)
 		a->umask = t->place->umask;
 	if (t->sighand && !t->dead)
@@ -142,6 +140,13 @@ static void facts_get(struct facts *a, const struct target *x, const struct pseu
 	else
 		thread_group_usage(tg, &a->use);
 	facts_mm(a, x);
+	a->cred = target_cred(x);
+}
+
+static void facts_put(struct facts *a)
+{
+	if (a->cred)
+		cred_put(a->cred);
 }
 
 /* Start times are told on the clock that counts from boot. */
@@ -191,6 +196,7 @@ int proc_pid_stat(struct seq *s, const struct pseudo *p, struct task *viewer)
 		return err;
 	facts_get(&a, &x, p);
 	stat_show(s, &a, !target_allowed(&x, viewer));
+	facts_put(&a);
 	target_put(&x);
 	return 0;
 }
@@ -204,6 +210,7 @@ int proc_pid_statm(struct seq *s, const struct pseudo *p, struct task *viewer)
 	if (err)
 		return err;
 	facts_get(&a, &x, p);
+	facts_put(&a);
 	target_put(&x);
 	seq_printf(s, "%llu %llu %llu %llu 0 %llu 0\n", (unsigned long long)a.total, (unsigned long long)a.rss, 0ull,
 		   (unsigned long long)((page_up(a.code_end) - page_down(a.code_start)) / PAGE_SIZE),
@@ -227,9 +234,16 @@ static const char *state_name(char state)
 	}
 }
 
+static const struct cred no_cred;
+
+static const struct cred *facts_cred(const struct facts *a)
+{
+	return a->cred ? a->cred : &no_cred;
+}
+
 static void status_ids(struct seq *s, const struct facts *a)
 {
-	const struct cred *c = &a->cred;
+	const struct cred *c = facts_cred(a);
 
 	seq_printf(s, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t64\nGroups:\t", c->uid, c->euid, c->suid, c->fsuid,
 		   c->gid, c->egid, c->sgid, c->fsgid);
@@ -295,10 +309,11 @@ static void status_mm(struct seq *s, const struct facts *a, const struct kinds *
 
 static void status_signals(struct seq *s, const struct facts *a)
 {
+	const struct cred *c = facts_cred(a);
 	const struct { const char *name; u64 set; } sets[] = {
 		{ "SigPnd", a->pending }, { "ShdPnd", a->shared }, { "SigBlk", a->blocked }, { "SigIgn", a->ignored },
-		{ "SigCgt", a->caught }, { "CapInh", a->cred.cap_inheritable }, { "CapPrm", a->cred.cap_permitted },
-		{ "CapEff", a->cred.cap_effective }, { "CapBnd", a->cred.cap_bounding }, { "CapAmb", a->cred.cap_ambient },
+		{ "SigCgt", a->caught }, { "CapInh", c->cap_inheritable }, { "CapPrm", c->cap_permitted },
+		{ "CapEff", c->cap_effective }, { "CapBnd", c->cap_bounding }, { "CapAmb", c->cap_ambient },
 	};
 
 	seq_printf(s, "Threads:\t%d\nSigQ:\t%u/%lld\n", a->nthreads, a->queued, (long long)a->sigpending_max);
@@ -362,5 +377,6 @@ int proc_pid_status(struct seq *s, const struct pseudo *p, struct task *viewer)
 	status_cpus(s, &a);
 	seq_printf(s, "voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
 		   (unsigned long long)a.use.nvcsw, (unsigned long long)a.use.nivcsw);
+	facts_put(&a);
 	return 0;
 }

@@ -420,7 +420,7 @@ static s64 udp_deliver(struct socket *s, struct sock_msg *m, const struct endpoi
 			skb_free(skb);
 	}
 	socket_put(x);
-	return skb ? (s64)len : -ENOMEM;
+	return skb ? (s64)len : -ENOBUFS;
 }
 
 static s64 udp_send(struct socket *s, struct task *t, struct sock_msg *m)

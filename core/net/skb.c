@@ -11,16 +11,25 @@
  */
 #define FILES_IN_FLIGHT_MAX	16384
 
+/* All queues of all sockets together; past it senders get -ENOBUFS. */
+#define SKB_BYTES_MAX		(512ull << 20)
+
+static _Atomic u64 skb_bytes;
 static atomic_int in_flight;
 static _Thread_local struct scm_files *put_off;
 static _Thread_local bool freeing;
 
 struct skb *skb_new(u32 len)
 {
-	struct skb *skb = malloc(sizeof(*skb) + len);
+	u64 size = sizeof(struct skb) + len;
+	struct skb *skb = NULL;
 
+	if (atomic_fetch_add(&skb_bytes, size) + size <= SKB_BYTES_MAX)
+		skb = malloc(size);
 	if (skb)
 		*skb = (struct skb){ .len = len };
+	else
+		atomic_fetch_sub(&skb_bytes, size);
 	return skb;
 }
 
@@ -28,6 +37,7 @@ void skb_free(struct skb *skb)
 {
 	scm_free(&skb->scm);
 	unix_name_put(skb->from);
+	atomic_fetch_sub(&skb_bytes, sizeof(*skb) + skb->len);
 	free(skb);
 }
 

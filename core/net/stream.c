@@ -224,7 +224,7 @@ static s64 send_one(struct socket *to, struct sock_msg *m, u64 max)
 	struct skb *skb = skb_new(n);
 
 	if (!skb)
-		return -ENOMEM;
+		return -ENOBUFS;
 	uio_get(m->u, skb->data, n);
 	skb->scm = m->scm;
 	if (!enqueue(to, skb)) {

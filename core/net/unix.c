@@ -299,7 +299,7 @@ static s64 send_to(struct socket *s, struct socket *to, struct sock_msg *m)
 		return -EAGAIN;
 	skb = skb_new(len);
 	if (!skb)
-		return -ENOMEM;
+		return -ENOBUFS;
 	uio_get(m->u, skb->data, len);
 	skb->scm = m->scm;
 	pthread_mutex_lock(&s->lock);
