@@ -6,6 +6,8 @@
  *
  * Lock order: ep->lock, then a bucket of link_lock, then the file's own locks; a queue's lock, then ep->ready_lock,
  * then ep->wq's. Nesting is loop-free and at most five deep (checked under nest_lock), so the same order holds along it.
+ * A dynamic checker that sees A watch B first and B watch A later, after that item is gone, reports an inversion that
+ * cannot happen: the second item is added only after a search under A's lock has not found the first.
  * Items keep no reference on their file: epoll_file_released() takes ep->lock and removes them before the file goes.
  */
 #include <errno.h>
