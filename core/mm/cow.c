@@ -58,6 +58,8 @@ static int take_over(struct fault *f)
 	err = platform->as_protect(f->mm->as, fault_addr(f, from), (u64)(to - from) << PAGE_SHIFT, pte_access(f->v, e[f->index]));
 	for (u32 i = from; i < to && !err; i++)
 		e[i] = (e[i] & ~(u64)PTE_VIEW) | pte_view(pte_access(f->v, e[i]));
+	if (err)
+		mm_hide(f->mm, fault_addr(f, from), fault_addr(f, to));	/* some may have got the access */
 	return err;
 }
 

@@ -9,11 +9,15 @@
 int mm_show(struct mm *mm, struct vma *v, const struct pt_run *run, u32 how)
 {
 	enum access prot = pte_access(v, run->pte);
+	u64 len = run->n << PAGE_SHIFT;
 	int err;
 
-	err = platform->as_map(mm->as, run->addr, run->n << PAGE_SHIFT, prot, memory_file(), pte_offset(run->pte), how);
-	/* After a failure the platform may show a part of it: that must be hidden before the pages can go. */
-	pt_run_flags(run, PTE_VIEW, err ? PTE_SHOWN : pte_view(prot));
+	err = platform->as_map(mm->as, run->addr, len, prot, memory_file(), pte_offset(run->pte), how);
+	/* A failure may leave a part of it shown. If that can't be hidden, all of it counts as shown from here on. */
+	if (err && !platform->as_unmap(mm->as, run->addr, len))
+		pt_run_flags(run, PTE_VIEW, 0);
+	else
+		pt_run_flags(run, PTE_VIEW, pte_view(prot));
 	return err;
 }
 

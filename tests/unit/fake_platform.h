@@ -21,6 +21,15 @@ struct fake_counts {
 	_Atomic u64 spaces, maps, unmaps, protects, faults;
 };
 static struct fake_counts fake;
+static int fake_fail_one_in;		/* as_map and as_protect fail half-way now and then; 0: never */
+
+static inline bool fake_fails(u64 *len)
+{
+	if (!fake_fail_one_in || random() % fake_fail_one_in)
+		return false;
+	*len = *len / 2 & PAGE_MASK;
+	return true;
+}
 
 static int fake_as_create(struct address_space **out)
 {
@@ -46,16 +55,21 @@ static void check_range(gva_t addr, u64 len)
 static int fake_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file,
 		       u64 offset, u32 how)
 {
+	bool fails;
+
 	check_range(addr, len);
 	fake.maps++;
+	fails = fake_fails(&len);
 	if (file != memory_file() || offset & ~PAGE_MASK || offset + len > file->size)
 		die("bad offset");
 	for (u64 at = 0; at < len; at += PAGE_SIZE) {
 		if (!memory_refs(offset + at))
 			die("a free page is mapped");
+		if ((how & AS_MAP_FRESH) && radix_get(as->pages, (addr + at) >> PAGE_SHIFT))
+			die("not fresh at %llx", (unsigned long long)(addr + at));
 		radix_set(as->pages, (addr + at) >> PAGE_SHIFT, (offset + at) | (u64)prot << 1 | 1);
 	}
-	return 0;
+	return fails ? -ENOMEM : 0;
 }
 
 static int fake_as_unmap(struct address_space *as, gva_t addr, u64 len)
@@ -72,12 +86,14 @@ static int fake_as_unmap(struct address_space *as, gva_t addr, u64 len)
 static int fake_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot)
 {
 	u64 index = addr >> PAGE_SHIFT, entry;
+	bool fails;
 
 	check_range(addr, len);
 	fake.protects++;
+	fails = fake_fails(&len);
 	for (; radix_next(as->pages, &index, &entry) && index < (addr + len) >> PAGE_SHIFT; index++)
 		radix_set(as->pages, index, (entry & PAGE_MASK) | (u64)prot << 1 | 1);
-	return 0;
+	return fails ? -ENOMEM : 0;
 }
 
 static const struct platform_ops fake_platform = {
@@ -158,11 +174,12 @@ static inline void check_mm(struct mm *mm)
 		assert_non_null(v);
 		assert_true(e & PTE_SHOWN);
 		assert_int_equal(e & PAGE_MASK, entry & PAGE_MASK);
-		assert_int_equal(pte_shown(e), prot);
-		assert_int_equal(prot & ~pte_access(v, e), 0);
+		assert_true(pte_shown(e) == prot || fake_fail_one_in);
+		assert_int_equal(fake_fail_one_in ? 0 : prot & ~pte_access(v, e), 0);
 		assert_true(memory_refs(e & PAGE_MASK) > 0);
-		assert_false((prot & PROT_WRITE) && (e & PTE_COW));
+		assert_false((prot & PROT_WRITE) && (e & PTE_COW) && memory_refs(e & PAGE_MASK) > 1);
 		assert_false((prot & PROT_WRITE) && !vma_shared(v) && !(e & PTE_ANON));
+		assert_int_equal(prot & ~(v->prot ? v->prot | PROT_READ : 0), 0);
 	}
 	for (gva_t pos = 0; pt_next_run(mm->pt, &pos, GUEST_END, &run);) {
 		rss += run.n;
