@@ -18,7 +18,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libtrapgate.a
 
 $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(BUILD)/libtrapgate.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS)
+	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS) -lcmocka
 
 .PHONY: guests units tests-build
 guests: $(GUESTS)
