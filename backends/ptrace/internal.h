@@ -67,7 +67,7 @@ int ptrace_fp_read(struct context *ctx, void *buf);
 int ptrace_fp_write(struct context *ctx, const void *buf);
 
 /* ---- place.c: which CPU a context and its worker share ---- */
-extern long ptrace_pin;			/* knob */
+extern long ptrace_pin, ptrace_balance;	/* knobs */
 int place_init(void);
 void place_exit(void);
 struct place *place_create(void);	/* for the calling thread; NULL when not pinning */

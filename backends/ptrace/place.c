@@ -40,7 +40,7 @@ struct place {
 	int starved;			/* ticks in a row */
 };
 
-long ptrace_pin = 1;
+long ptrace_pin = 1, ptrace_balance = 1;
 
 enum {
 	TICK_MS = 20, QUIET_TICKS = 10,		/* it goes to sleep after so many ticks without a meeting */
@@ -237,7 +237,7 @@ static void balancer_start(void)
 static void meeting(void)
 {
 	atomic_fetch_add_explicit(&balancer.meetings, 1, memory_order_relaxed);
-	if (atomic_load_explicit(&balancer.armed, memory_order_relaxed) || cpus.ncpus < 2)
+	if (atomic_load_explicit(&balancer.armed, memory_order_relaxed) || cpus.ncpus < 2 || !ptrace_balance)
 		return;
 	pthread_mutex_lock(&place_lock);
 	if (!balancer.started && !balancer.stop)

@@ -16,8 +16,12 @@ extern const struct platform_ops ptrace_platform;
 
 const struct backing *ptrace_memory;
 
+static long batch = 1;
+
 static const struct knob knobs[] = {
 	{ "ptrace.pin", KNOB_BOOL, &ptrace_pin, 1, 0, 1, NULL, "a task's sentry thread and its stub thread share one CPU" },
+	{ "ptrace.balance", KNOB_BOOL, &ptrace_balance, 1, 0, 1, NULL, "a task that waits long for its CPU moves to an idle one" },
+	{ "ptrace.batch", KNOB_BOOL, &batch, 1, 0, 1, NULL, "mappings wait for the next switch and are made together" },
 	{ "ptrace.pool", KNOB_INT, &stub_pool_size, 2, 0, 64, NULL, "stub processes kept ready for forks" },
 	{ .name = NULL },
 };
@@ -125,22 +129,33 @@ static void ptrace_as_destroy(struct address_space *as)
 	address_space_put(as);
 }
 
+/* Without batches every change is made where it is asked for. A dead stub is found when it is next entered. */
+static int made(struct address_space *as, int err)
+{
+	if (!batch) {
+		pthread_mutex_lock(&as->maps.q.lock);
+		queue_flush(&as->maps.q);
+		pthread_mutex_unlock(&as->maps.q.lock);
+	}
+	return err;
+}
+
 static int ptrace_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file,
 			 u64 offset, u32 how)
 {
 	if (file != ptrace_memory)
 		return -ENODEV;		/* stubs hold the memory file's descriptor only */
-	return queue_map(&as->maps.q, addr, len, prot, offset, how & AS_MAP_POPULATE);
+	return made(as, queue_map(&as->maps.q, addr, len, prot, offset, how & AS_MAP_POPULATE));
 }
 
 static int ptrace_as_unmap(struct address_space *as, gva_t addr, u64 len)
 {
-	return queue_unmap(&as->maps.q, addr, len);
+	return made(as, queue_unmap(&as->maps.q, addr, len));
 }
 
 static int ptrace_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot)
 {
-	return queue_protect(&as->maps.q, addr, len, prot);
+	return made(as, queue_protect(&as->maps.q, addr, len, prot));
 }
 
 static void ptrace_counters(struct platform_counters *out)
