@@ -190,3 +190,24 @@ def test_missing_directories_are_one_sentence(platform, tmp_path):
         inside = sandbox(platform, ["/bin/true"], options)
         assert inside.returncode == 125, options
         assert len(inside.stderr.strip().splitlines()) == 1, inside.stderr
+
+
+def test_writable_root(platform, small_root):
+    script = "busybox mkdir /new && echo text > /new/f && busybox mv /new/f /g && busybox cat /g; busybox ls /"
+    inside = sandbox(platform, ["/bin/busybox", "sh", "-c", script], [f"--rootfs={small_root}", "--rootfs-rw"])
+    assert inside.stdout.split() == ["text", "bin", "g", "new"]
+    assert (small_root / "g").read_text() == "text\n" and sorted(p.name for p in small_root.iterdir()) == ["bin", "g", "new"]
+
+
+def test_mounts_inside(platform):
+    if os.getuid():
+        pytest.skip("a guest without capabilities can't mount")
+    need("busybox")
+    script = """mkdir /tmp/m; cd /tmp
+        mount -t tmpfs x m && touch m/a && ls m && grep ' /tmp/m ' /proc/mounts; umount m; ls m | wc -l
+        mkdir src; touch src/1 src/2; mount --bind src m && ls m; mount -o remount,bind,ro m; touch m/3; ls m
+        cd m; umount /tmp/m; cd ..; umount m; ls m | wc -l
+        mount -t nosuch x m; echo $?; rmdir m"""
+    inside = sandbox(platform, ["busybox", "sh", "-c", script])
+    assert inside.stdout.split("\n") == ["a", "tmpfs /tmp/m tmpfs rw,relatime 0 0", "0", "1", "2", "1", "2", "0", "255", ""], inside.stderr
+    assert "Read-only" in inside.stderr and "busy" in inside.stderr
