@@ -55,7 +55,7 @@ static struct {
 } cpus;
 
 static pthread_mutex_t place_lock = PTHREAD_MUTEX_INITIALIZER;
-static TAILQ_HEAD(, place) places = TAILQ_HEAD_INITIALIZER(places);
+static TAILQ_HEAD(place_list, place) places = TAILQ_HEAD_INITIALIZER(places);
 
 static struct {
 	pthread_t thread;

@@ -211,7 +211,7 @@ void stub_destroy(struct stub *s)
 
 int stub_launch_init(int fd)
 {
-	size_t size = (size_t)(stub_image_end - stub_image);
+	size_t size = (size_t)((uintptr_t)stub_image_end - (uintptr_t)stub_image);
 
 	memory_fd = fd;
 	image_fd = memfd_create("trapgate-stub", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXECUTABLE);
