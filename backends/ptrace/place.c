@@ -167,7 +167,7 @@ static void tick(void)
 
 	for (int i = 0; i < CPU_SETSIZE; i++)
 		load[i] = 0;
-	TAILQ_FOREACH(p, &places, link) {
+	for (p = TAILQ_FIRST(&places); p; p = TAILQ_NEXT(p, link)) {
 		if (looked == LOOK_AT_MOST)
 			break;
 		if (!look_at(p, now))
