@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 
 #include "lib/log.h"
+#include "task/signal.h"
 
 bool strace_on;
 
@@ -180,4 +181,17 @@ void strace_exit(struct task *t, const struct syscall_entry *e, const u64 *arg, 
 		put_call(&l, t, e, arg, result);
 	put_result(&l, result);
 	log_line(LOG_INFO, "%s", l.text);
+}
+
+void strace_signal(struct task *t, const union guest_siginfo *info)
+{
+	const siginfo_t *si = &info->si;
+	const char *name = sigabbrev_np(si->si_signo);
+	char number[16];
+
+	snprintf(number, sizeof(number), "RT_%d", si->si_signo - GUEST_SIGRTMIN);
+	if (si->si_code > 0 && si->si_signo != SIGCHLD)
+		log_line(LOG_INFO, "[%d] --- SIG%s code=%d addr=%p ---", t->tid, name ? name : number, si->si_code, si->si_addr);
+	else
+		log_line(LOG_INFO, "[%d] --- SIG%s code=%d pid=%d ---", t->tid, name ? name : number, si->si_code, si->si_pid);
 }

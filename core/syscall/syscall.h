@@ -33,6 +33,7 @@ void syscall_dispatch(struct task *t);		/* t->regs hold the call; sets rax */
 extern bool strace_on;
 void strace_enter(struct task *t, const struct syscall_entry *e, const u64 *arg);
 void strace_exit(struct task *t, const struct syscall_entry *e, const u64 *arg, long result);
+void strace_signal(struct task *t, const union guest_siginfo *info);	/* a task takes it: a handler or its default action follows */
 
 #define X(nr, name, args, handler)	long handler(struct task *t, const u64 *arg);
 #include "syscall/table.def"

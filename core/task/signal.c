@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 
 #include "mm/mm.h"
+#include "syscall/syscall.h"
 #include "task/posix_timer.h"
 
 struct waitq signal_waitq = WAITQ_INIT(signal_waitq);
@@ -353,9 +354,13 @@ static bool take_for_delivery(struct task *t, struct delivery *d)
 			t->tg->stop_taken = true;
 	}
 	pthread_mutex_unlock(&t->tg->lock);
-	if (d->signo && d->info.si.si_code == SI_TIMER)
+	if (!d->signo)
+		return false;
+	if (d->info.si.si_code == SI_TIMER)
 		posix_timer_delivered(t, &d->info);
-	return d->signo != 0;
+	if (__builtin_expect(strace_on, 0))
+		strace_signal(t, &d->info);
+	return true;
 }
 
 /* ---- restarting ---- */
