@@ -11,7 +11,7 @@ void ctty_open(struct task *t, struct tty *tty);
 int ctty_set(struct task *t, struct tty *tty, bool steal);	/* TIOCSCTTY; -EPERM */
 int ctty_leave(struct task *t, struct tty *tty);	/* TIOCNOTTY; -ENOTTY */
 int ctty_set_foreground(struct task *t, struct tty *tty, int pgid);	/* TIOCSPGRP */
-/* The other end is gone: SIGHUP and SIGCONT to the session's leader, SIGHUP to the foreground, and nobody's terminal any more. */
+/* The other end is gone: SIGHUP and SIGCONT to the session's leader, SIGHUP to the foreground; nobody's terminal any more. */
 void ctty_hangup(struct tty *tty);
 
 /* May `t` change the terminal's state now? As tty_check_io. */

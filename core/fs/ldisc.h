@@ -30,7 +30,7 @@ u64 ldisc_output(struct ldisc *l, const u8 *src, u64 n);	/* bytes from the slave
 u64 ldisc_drain(struct ldisc *l, u8 *dst, u64 n);		/* what the master reads */
 
 bool ldisc_readable(const struct ldisc *l);
-/* What the slave reads: bytes, or 0 at an end of file; only if ldisc_readable(). `line_done`: there is no more of this line. */
+/* What the slave reads, only if ldisc_readable(): bytes, or 0 at an end of file. `line_done`: no more of this line. */
 u64 ldisc_read(struct ldisc *l, u8 *dst, u64 n, bool *line_done);
 u32 ldisc_typed(const struct ldisc *l);		/* bytes that a read could get */
 static inline u32 ldisc_written(const struct ldisc *l) { return l->out_head - l->out_tail; }

@@ -44,7 +44,8 @@ struct host_tty {
 };
 
 static pthread_mutex_t host_lock = PTHREAD_MUTEX_INITIALIZER;	/* guards the table */
-static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;	/* guards `file`; before host_lock, which hostfile_new() takes */
+/* Guards `file`; comes before host_lock, which hostfile_new() takes. */
+static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct host_tty host_ttys[HOST_TTYS_MAX];
 static int nhost_ttys;
 static struct tty *_Atomic host_ctty;

@@ -80,8 +80,8 @@ int tty_check_io(struct tty *tty, struct task *t, bool write);
 s64 tty_ioctl(struct tty *tty, struct task *t, u32 cmd, u64 arg);
 
 /*
- * Opening, from inode_ops.open (devfs_open_rdev): `f` is being opened on its device inode, its flags are set; these set f->ops
- * and f->data. 0, or -errno with `f` untouched. Without O_NOCTTY a session leader that has no controlling terminal
+ * Opening, from inode_ops.open (devfs_open_rdev): `f` is being opened on its device inode, its flags are set; these set
+ * f->ops and f->data. 0, or -errno with `f` untouched. Without O_NOCTTY a session leader that has no controlling terminal
  * gets the slave that it opens.
  */
 int tty_open_controlling(struct task *t, struct file *f);	/* /dev/tty (5:0): -ENXIO without one */
@@ -94,7 +94,7 @@ void tty_of_task(struct thread_group *tg, u64 *rdev, int *fg_pgid);
 /* A signal that a terminal raises (SIGINT, SIGQUIT, SIGTSTP, SIGWINCH) to its foreground group. */
 void tty_signal_foreground(struct tty *tty, int signo);
 
-/* `tg` has ended (exit.c, no locks held). If it led a session: SIGHUP and SIGCONT to the foreground group, terminal let go. */
+/* `tg` has ended (no locks held). If it led a session: SIGHUP and SIGCONT to the foreground group, terminal let go. */
 void tty_group_exit(struct thread_group *tg);
 
 /* A member of a process group has stopped (stop.c, tasklist held): if that stops all of the first job, stop the sentry. */

@@ -152,6 +152,6 @@ bool hostsig_orphaned(void)
 {
 	pid_t parent = getppid();
 
-	/* In one group with its parent (a script), the shell further up decides; getsid fails for parents outside our pid namespace. */
+	/* A parent in our own group is a script: the shell above it decides. One of another pid namespace has no session here. */
 	return getsid(parent) != getsid(0);
 }
