@@ -1,10 +1,12 @@
 /*
  * clone: a new thread or process.
  *
- * The child's host thread starts first and makes its context while the maker copies the rest, so that the costs
- * of the two overlap. `start` is their hand-shake and the futex word of both: NEW -> READY or FAILED by the child, then READY -> GO
- * or ABANDON by the maker. Until GO the child is the maker's: nobody else can find it. A FAILED child's thread has
- * already forgotten it.
+ * The child is made whole, its host thread started, and then it is linked, which nothing undoes. `start` tells the thread
+ * what became of it: NEW -> GO, or ABANDON if linking failed. By the time the thread has started the maker has usually
+ * said GO, so neither side sleeps. Until then the child is the maker's: nobody else can find it.
+ *
+ * The context is made by the child's own thread, after GO. Backends bind contexts to their vehicles late, so only memory
+ * can be short there; the child's group is then killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +19,7 @@
 
 #include "fs/fs.h"
 #include "host/futex.h"
+#include "lib/log.h"
 #include "mm/mm.h"
 #include "stats.h"
 #include "task/clock.h"
@@ -36,57 +39,42 @@ static int make_context(struct task *t)
 	int err;
 
 	err = platform->context_create(&t->ctx);
-	if (err || !t->start_fp)
-		return err;
-	err = platform->fp_write(t->ctx, t->start_fp);
-	if (err)
-		platform->context_destroy(t->ctx);
+	if (!err && t->start_fp)
+		err = platform->fp_write(t->ctx, t->start_fp);
 	return err;
 }
 
-/* Sets the word and wakes the maker. After FAILED or with the maker's ABANDON the task is no longer ours. */
-static void start_report(struct task *t, u32 state)
+/* False: the maker gave it up. After ABANDON the task is the maker's alone. */
+static bool wait_for_go(struct task *t)
 {
-	atomic_store(&t->start, state);
-	host_futex_wake(&t->start, 1);
+	u32 state;
+
+	while ((state = atomic_load(&t->start)) == START_NEW)
+		host_futex_wait(&t->start, START_NEW, TIME_FOREVER);
+	if (state == START_ABANDON)
+		task_put(t);
+	return state == START_GO;
 }
 
 bool task_begin(struct task *t)
 {
-	u32 state;
-
-	t->host_tid = syscall(SYS_gettid);
-	if (make_context(t)) {
-		start_report(t, START_FAILED);
+	if (!wait_for_go(t))
 		return false;
+	t->host_tid = syscall(SYS_gettid);
+	t->tick = usage_tick();
+	stats_task_start(t);
+	if (make_context(t)) {
+		log_warn("[%d] no memory for a context: killing thread group %d", t->tid, t->tg->tgid);
+		task_kill_group(t->tg, SIGKILL);
 	}
 	free(t->start_fp);
 	t->start_fp = NULL;
-	start_report(t, START_READY);
-	while ((state = atomic_load(&t->start)) == START_READY)
-		host_futex_wait(&t->start, START_READY, TIME_FOREVER);
-	if (state == START_ABANDON) {
-		platform->context_destroy(t->ctx);
-		task_put(t);
-		return false;
-	}
-	t->tick = usage_tick();
-	stats_task_start(t);
 	if (t->set_child_tid)
 		put_user(t->mm, t->set_child_tid, &t->tid);	/* a bad address is the guest's affair, as in the kernel */
 	return true;
 }
 
 /* ---- the maker's side ---- */
-
-int task_start_wait(struct task *t)
-{
-	u32 state;
-
-	while ((state = atomic_load(&t->start)) == START_NEW)
-		host_futex_wait(&t->start, START_NEW, TIME_FOREVER);
-	return state == START_READY ? 0 : -EAGAIN;
-}
 
 void task_start_go(struct task *t)
 {
@@ -333,7 +321,6 @@ static void vfork_wait(struct task *parent, struct vfork_done *v)
 	vfork_put(v);
 }
 
-/* The parent's extended state, read before anything else so that the child's thread can use it at once. */
 static int copy_fp(struct task *child, struct task *parent)
 {
 	child->start_fp = aligned_alloc(64, align_up(xstate_size(), 64));
@@ -390,29 +377,25 @@ static int make_pidfd(struct task *child, struct task *parent, const struct clon
 /* Makes the child up to the point where it only waits for GO. */
 static int make_child(struct task *parent, const struct clone_args_kernel *a, struct task *child)
 {
-	int err, started, pidfd = -1;
+	int err, pidfd = -1;
 
-	err = copy_fp(child, parent);
-	if (err)
-		return err;
-	err = task_thread_start(child);
-	if (err)
-		return err;
 	copy_own(child, parent, a);
-	err = copy_shared(child, parent, a->flags);
+	err = copy_fp(child, parent);
+	if (!err)
+		err = copy_shared(child, parent, a->flags);
 	if (!err && (a->flags & CLONE_VFORK))
 		err = vfork_prepare(child, parent);
-	started = task_start_wait(child);
-	if (!err)
-		err = started;
 	if (!err)
 		err = make_pidfd(child, parent, a, &pidfd);
 	if (!err)
+		err = task_thread_start(child);
+	if (!err) {
 		err = link_child(child, parent, a->flags);
+		if (err)
+			start_abandon(child);
+	}
 	if (err && pidfd >= 0)
 		fd_close(parent, pidfd);
-	if (err && !started)
-		start_abandon(child);
 	return err;
 }
 

@@ -357,7 +357,8 @@ static void drop_resources(struct task *t)
 
 	task_release_mm(t);
 	task_quiesce(t);
-	platform->context_destroy(t->ctx);
+	if (t->ctx)			/* NULL if there was no memory for one */
+		platform->context_destroy(t->ctx);
 	pthread_mutex_lock(&tg->lock);
 	tg->dead_usage.maxrss_kb = MAX(tg->dead_usage.maxrss_kb, mm->peak_rss_pages * (PAGE_SIZE / 1024));
 	t->ctx = NULL;

@@ -41,8 +41,7 @@ void sandbox_first_gone(struct thread_group *tg, int status);	/* tasklist held; 
 int task_thread_start(struct task *t);			/* -EAGAIN: no host thread to be had */
 
 /* ---- clone.c: the new thread's side ---- */
-enum { START_NEW, START_READY, START_FAILED, START_GO, START_ABANDON };
-int task_start_wait(struct task *t);			/* maker: the thread has its context, 0 or -errno */
+enum { START_NEW, START_GO, START_ABANDON };
 void task_start_go(struct task *t);
 bool task_begin(struct task *t);			/* own thread; false: given up before it began */
 void vfork_release(struct task *t);

@@ -176,8 +176,6 @@ int task_start_init(const char *path, char *const argv[], char *const envp[], st
 	if (err)
 		goto fail;
 	err = task_thread_start(t);
-	if (!err)
-		err = task_start_wait(t);
 	if (err)
 		goto fail;
 	task_start_go(t);
