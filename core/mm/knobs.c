@@ -3,21 +3,21 @@
  */
 #include "mm/internal.h"
 
-long knob_memory_mb, knob_recycle_mb = 64, knob_cache_mb = 1024;
-long knob_fault_around_kb = 64, knob_fault_max_kb = 64, knob_cow_around_kb = 16, knob_takeover_kb = 2048;
+long knob_memory_mb, knob_recycle_mb = 256, knob_cache_mb = 1024;
+long knob_fault_around_kb = 64, knob_fault_max_kb = 2048, knob_cow_around_kb = 16, knob_takeover_kb = 2048;
 long knob_cow_file_kb = 64, knob_map_ahead_kb = 8192;
 long knob_fork_eager = 1, knob_fork_populate, knob_patch_after = 16;
 
 const struct knob mm_knobs[] = {
 	{ "mm.memory_mb", KNOB_INT, &knob_memory_mb, 0, 0, 1 << 24, NULL,
 	  "memory of all guests together, MiB; 0: three quarters of what the host has available" },
-	{ "mm.recycle_mb", KNOB_INT, &knob_recycle_mb, 64, 0, 1 << 20, NULL,
+	{ "mm.recycle_mb", KNOB_INT, &knob_recycle_mb, 256, 0, 1 << 20, NULL,
 	  "freed memory kept to be cleared and handed out again, MiB; the rest goes back to the host" },
 	{ "mm.cache_mb", KNOB_INT, &knob_cache_mb, 1024, 1, 1 << 24, NULL,
 	  "pages of host files kept in memory, MiB; mapped ones are always kept" },
 	{ "mm.fault_around_kb", KNOB_INT, &knob_fault_around_kb, 64, 4, 2048, NULL,
 	  "memory mapped by one fault, KiB, a power of two; 4: one page" },
-	{ "mm.fault_max_kb", KNOB_INT, &knob_fault_max_kb, 64, 4, 2048, NULL,
+	{ "mm.fault_max_kb", KNOB_INT, &knob_fault_max_kb, 2048, 4, 2048, NULL,
 	  "what that grows to while a mapping is touched in sequence, KiB, a power of two" },
 	{ "mm.cow_around_kb", KNOB_INT, &knob_cow_around_kb, 16, 4, 2048, NULL,
 	  "memory copied by the first of a sequence of copy-on-write faults, KiB; doubles up to mm.fault_around_kb" },
