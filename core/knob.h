@@ -8,6 +8,7 @@
  * program links every part, and then the table is NULL. */
 extern const struct knob loader_knobs[] __attribute__((weak));
 extern const struct knob mm_knobs[] __attribute__((weak));
+extern const struct knob task_knobs[] __attribute__((weak));
 
 typedef int knob_fn(const struct knob *k, void *arg);
 

@@ -7,7 +7,6 @@
 
 #include "task/task.h"
 
-#define TASKS_MAX	4096		/* live tasks of a sandbox: each costs a host thread and, often, a stub thread */
 #define INIT_PID	1		/* the thread group that adopts orphans; it has no task */
 
 /* A counter with one writer, read by anyone. */
@@ -35,7 +34,7 @@ void sighand_put(struct sighand *s);
 extern struct thread_group *init_group;			/* group 1 */
 extern cpu_set_t sandbox_cpus;				/* what the sentry may use; a task's thread may be pinned to fewer */
 extern _Atomic bool sandbox_ending;			/* the first guest process is gone: no new tasks */
-bool sandbox_add_task(void);				/* false: TASKS_MAX reached, or ending */
+bool sandbox_add_task(void);				/* false: task.max reached, or ending */
 void sandbox_remove_task(void);
 void sandbox_first_gone(struct thread_group *tg, int status);	/* tasklist held; tg became a zombie */
 int task_thread_start(struct task *t);			/* -EAGAIN: no host thread to be had */

@@ -139,12 +139,20 @@ void thread_group_put(struct thread_group *tg)
 
 /* ---- the sandbox as a whole ---- */
 
+static long knob_max = 4096;
+
+const struct knob task_knobs[] = {
+	{ "task.max", KNOB_INT, &knob_max, 4096, 1, 100000, NULL,
+	  "tasks that all guests together may have; each costs a host thread and, on most platforms, a stub thread" },
+	{ .name = NULL },
+};
+
 bool sandbox_add_task(void)
 {
 	bool ok;
 
 	pthread_mutex_lock(&sandbox_lock);
-	ok = live < TASKS_MAX && !sandbox_ending;
+	ok = live < knob_max && !sandbox_ending;
 	if (ok)
 		live++;
 	pthread_mutex_unlock(&sandbox_lock);

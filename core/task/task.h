@@ -251,6 +251,7 @@ int task_next_tgid(int from);				/* lowest live or zombie tgid >= from, or -1: f
 /* ---- the loop (run.c) ---- */
 void *task_main(void *task);
 extern const struct platform_ops *platform;		/* chosen at start-up, immutable after */
+extern const struct knob task_knobs[];			/* for core/knob.c; ends with .name == NULL */
 
 /* ---- sleeping ---- */
 
