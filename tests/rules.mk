@@ -12,6 +12,12 @@ $(BUILD)/tests/guests/%: tests/guests/%.c $(wildcard tests/guests/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -pthread -o $@ $< -lrt
 
+# Fuzzing guests: as guests, but they run in the sandbox only.
+FUZZ_GUESTS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/guest_*.c))
+$(FUZZ_GUESTS): $(BUILD)/tests/fuzz/guest_%: tests/fuzz/guest_%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -static -o $@ $<
+
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libtrapgate.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS) -lcmocka
@@ -21,6 +27,6 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(BUILD)/libtrapgate.a
 	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS) -lcmocka
 
 .PHONY: guests units tests-build
-guests: $(GUESTS)
+guests: $(GUESTS) $(FUZZ_GUESTS)
 units: $(UNITS) $(FUZZERS)
 tests-build: all guests units $(CONTRACT)
