@@ -13,6 +13,7 @@
 #include "lib/log.h"
 #include "lib/version.h"
 #include "mm/mm.h"
+#include "net/socket.h"
 #include "platform.h"
 #include "platforms_cmd.h"
 #include "stats.h"
@@ -74,6 +75,7 @@ static int run(int argc, char **argv)
 	strace_on = o.strace;
 	if (o.stats_path)
 		stats_enable();
+	net_reach = (enum net_reach)o.network;
 	if (set_up_platform(&o))
 		return EXIT_TRAPGATE;
 	err = fs_init(&o.fs, &place, why, sizeof(why));

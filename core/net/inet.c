@@ -61,7 +61,7 @@ static int endpoint_of(const struct socket *s, const union sock_addr *a, u32 len
 	} else {
 		return -EAFNOSUPPORT;
 	}
-	return e->any || e->v4 >> 24 == 127 ? 0 : -EADDRNOTAVAIL;
+	return e->any || (e->v4 >> 24 == 127 && net_reach != NET_NONE) ? 0 : -EADDRNOTAVAIL;
 }
 
 /* The address as a socket of `domain` shows it. */
@@ -265,6 +265,8 @@ static int destination(const struct socket *s, const union sock_addr *a, u32 len
 	if (err)
 		return err == -EADDRNOTAVAIL ? -ENETUNREACH : err;
 	/* "Any" as a destination is this machine. */
+	if (to->any && net_reach == NET_NONE)
+		return -ENETUNREACH;
 	if (to->any)
 		to->v4 = INADDR_LOOPBACK;
 	to->any = false;

@@ -17,6 +17,8 @@ static struct super sockfs_super = { .type = "sockfs", .source = "none", .dev = 
 static const struct inode_ops sockfs_inode_ops = { .release = NULL };
 static const struct file_ops socket_file_ops;
 
+enum net_reach net_reach = NET_LOOPBACK;
+
 /* ---- life ---- */
 
 struct socket *socket_new(const struct proto_ops *ops, int domain, int type, int protocol)
@@ -95,6 +97,8 @@ int socket_create(struct task *t, int domain, int type, int protocol, struct soc
 		return unix_create(t, type, protocol, out);
 	case AF_INET:
 	case AF_INET6:
+		if (net_reach == NET_HOST)
+			return host_socket_create(domain, type, protocol, out);
 		return inet_create(t, domain, type, protocol, out);
 	default:
 		return -EAFNOSUPPORT;
@@ -167,6 +171,14 @@ static u32 socket_poll(struct file *f)
 	return s->ops->poll(s);
 }
 
+static void socket_poll_start(struct file *f)
+{
+	struct socket *s = f->data;
+
+	if (s->host)
+		host_socket_poll_start(s);
+}
+
 static struct waitq *socket_waitq(struct file *f)
 {
 	return &((struct socket *)f->data)->wq;
@@ -178,6 +190,8 @@ static int bytes_in(struct socket *s)
 	struct skb *skb;
 	u64 n = 0;
 
+	if (s->host)
+		return host_socket_bytes(s, false);
 	pthread_mutex_lock(&s->lock);
 	TAILQ_FOREACH(skb, &s->rx, link) {
 		n += skb->len - skb->off;
@@ -191,7 +205,7 @@ static int bytes_in(struct socket *s)
 static int bytes_out(struct socket *s)
 {
 	struct socket *peer = s->type == SOCK_DGRAM ? NULL : socket_peer(s);
-	int n = peer ? bytes_in(peer) : 0;
+	int n = s->host ? host_socket_bytes(s, true) : peer ? bytes_in(peer) : 0;
 
 	socket_put(peer);
 	return n;
@@ -238,6 +252,7 @@ static const struct file_ops socket_file_ops = {
 	.write = socket_write,
 	.poll = socket_poll,
 	.waitq = socket_waitq,
+	.poll_start = socket_poll_start,
 	.ioctl = socket_ioctl,
 	.setfl = socket_setfl,
 	.release = socket_release,
@@ -357,6 +372,8 @@ long socket_setsockopt(struct socket *s, struct task *t, int level, int name, gv
 
 	if (level == SOL_SOCKET && is_timeout(name))
 		return set_timeout(timeout_of(s, name), t, val, len);
+	if (s->host)
+		return host_socket_setsockopt(s, t, level, name, val, len);
 	if (level == SOL_SOCKET && name == SO_LINGER)
 		return set_linger(s, t, val, len);
 	if (len < (int)sizeof(value))
@@ -457,6 +474,8 @@ long socket_getsockopt(struct socket *s, struct task *t, int level, int name, gv
 	int len, value = 0, err;
 	long r;
 
+	if (s->host && !(level == SOL_SOCKET && is_timeout(name)))
+		return host_socket_getsockopt(s, t, level, name, val, len_addr);
 	if (get_user(t->mm, &len, len_addr))
 		return -EFAULT;
 	if (len < 0)

@@ -43,6 +43,7 @@ struct proto_ops {
 	int (*bind)(struct socket *s, struct task *t, const union sock_addr *a, u32 len);
 	/* -EAGAIN: the backlog is full; *full is the listener, with a reference. */
 	int (*connect)(struct socket *s, struct task *t, const union sock_addr *a, u32 len, struct socket **full);
+		/* -EINPROGRESS: wait for EPOLLOUT and call again; -EISCONN then means done */
 	int (*listen)(struct socket *s, struct task *t, int backlog);
 	int (*accept)(struct socket *s, struct socket **out);
 	void (*name)(struct socket *s, bool peer, union sock_addr *a, u32 *len);	/* peer: it is connected */
@@ -83,6 +84,7 @@ struct socket {
 
 	struct unix_name *name;		/* unix */
 	struct inode *inode;		/* unix: the bound socket file */
+	struct host_socket *host;	/* --network=host: immutable; NULL for all others */
 	union sock_addr local, remote;	/* inet */
 	u32 local_len, remote_len;
 	struct socket *port_next;	/* inet: in the port table; its lock guards both, and `local` of those in it */
@@ -145,5 +147,16 @@ struct socket *socket_peer(struct socket *s);	/* with a reference, or NULL */
 int unix_create(struct task *t, int type, int protocol, struct socket **out);
 int unix_pair(struct task *t, int type, int protocol, struct socket *out[2]);
 int inet_create(struct task *t, int domain, int type, int protocol, struct socket **out);
+
+/* What a guest reaches beyond unix sockets: nothing, a loopback of its own, the host's network. Set at start-up. */
+enum net_reach { NET_NONE, NET_LOOPBACK, NET_HOST };
+extern enum net_reach net_reach;
+
+/* ---- host.c ---- */
+int host_socket_create(int domain, int type, int protocol, struct socket **out);
+void host_socket_poll_start(struct socket *s);
+long host_socket_setsockopt(struct socket *s, struct task *t, int level, int name, gva_t val, int len);
+long host_socket_getsockopt(struct socket *s, struct task *t, int level, int name, gva_t val, gva_t len_addr);
+int host_socket_bytes(struct socket *s, bool out);
 
 #endif

@@ -183,22 +183,28 @@ long sys_listen(struct task *t, const u64 *arg)
 
 static int connect_wait(struct task *t, struct file *f, struct socket *s, const union sock_addr *a, u32 len)
 {
+	bool started = false;
 	struct sock_wait w;
-	int err;
+	int err, result;
 
 	sock_wait_begin(&w, t, f, EPOLLOUT, 0);
 	for (;;) {
 		struct socket *full = NULL;
 
-		err = s->ops->connect(s, t, a, len, &full);
-		if (err != -EAGAIN)
+		result = s->ops->connect(s, t, a, len, &full);
+		if (started && result == -EISCONN)
+			result = 0;
+		if (result != -EAGAIN && result != -EINPROGRESS && !(started && result == -EALREADY))
 			break;
+		started |= result == -EINPROGRESS;
 		err = sock_wait_more(&w, full);
-		if (err)
+		if (err) {
+			result = err == -EAGAIN && started ? -EINPROGRESS : err;
 			break;
+		}
 	}
 	sock_wait_end(&w);
-	return err;
+	return result;
 }
 
 long sys_connect(struct task *t, const u64 *arg)
@@ -293,11 +299,11 @@ static long do_name(struct task *t, const u64 *arg, bool peer)
 
 	if (err)
 		return err;
-	if (peer && s->state != SOCK_CONNECTED && !s->remote_len)
+	if (peer && !s->host && s->state != SOCK_CONNECTED && !s->remote_len)
 		err = -ENOTCONN;
 	if (!err) {
 		s->ops->name(s, peer, &a, &len);
-		err = addr_out(t, arg[1], arg[2], &a, len);
+		err = len ? addr_out(t, arg[1], arg[2], &a, len) : -ENOTCONN;
 	}
 	file_put(f);
 	return err;
