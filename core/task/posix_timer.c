@@ -10,23 +10,25 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/time.h>
 
 #include "task/alarm.h"
 #include "task/posix_timer.h"
 
-#define IDLE_STEP	1000000ull	/* ns: a timer nobody hears fires no more often than this */
+#define TIMERS_MAX	8192		/* of a group: each may have a signal queued that is searched for */
+#define TIMERS_GROW	64
+#define IDLE_STEP	1000000ull	/* ns: a timer nobody hears fires no more often than this, */
+#define IDLE_STEP_MAX	64000000ull	/* and after a while than this */
 #define ITIMER_STEP	50000ull	/* ns: likewise setitimer's, whose signals merge */
 
 struct posix_timer {
 	struct alarm alarm;
-	LIST_ENTRY(posix_timer) link;
 	struct posix_timers *all;
 	int id;
 	struct timer_event event;
 	struct task *target;		/* SIGEV_THREAD_ID; a reference */
 	bool queued;			/* its signal waits to be taken */
+	u64 idle_step;			/* while its signals are dropped */
 	u64 passed;			/* expiries since the last signal was taken, the one that sent it included */
 	int overrun;			/* as of that one */
 };
@@ -40,9 +42,9 @@ struct itimer {
 struct posix_timers {
 	pthread_mutex_t lock;		/* guards all here */
 	struct thread_group *tg;	/* immutable; outlives us */
-	LIST_HEAD(, posix_timer) list;
+	struct posix_timer **slot;	/* by id; NULL: free */
+	int room, next_id;
 	u64 count;
-	int next_id;
 	struct itimer itimer[3];
 };
 
@@ -59,7 +61,6 @@ static struct posix_timers *timers_new(struct thread_group *tg)
 	if (!all)
 		return NULL;
 	pthread_mutex_init(&all->lock, NULL);
-	LIST_INIT(&all->list);
 	all->tg = tg;
 	for (int i = 0; i < 3; i++) {
 		all->itimer[i].all = all;
@@ -85,12 +86,14 @@ static struct posix_timers *timers_of(struct thread_group *tg, bool make)
 
 static struct posix_timer *timer_find(struct posix_timers *all, int id)
 {
-	struct posix_timer *pt;
+	return id >= 0 && id < all->room ? all->slot[id] : NULL;
+}
 
-	LIST_FOREACH(pt, &all->list, link)
-		if (pt->id == id)
-			return pt;
-	return NULL;
+/* all->lock held. */
+static void timer_unlink(struct posix_timer *pt)
+{
+	pt->all->slot[pt->id] = NULL;
+	pt->all->count--;
 }
 
 /* Unlinked already; no lock held, since fire() may be waiting for it. */
@@ -108,9 +111,11 @@ static void delete_all(struct posix_timers *all)
 	struct posix_timer *pt;
 
 	pthread_mutex_lock(&all->lock);
-	while ((pt = LIST_FIRST(&all->list))) {
-		LIST_REMOVE(pt, link);
-		all->count--;
+	for (int id = 0; id < all->room; id++) {
+		pt = all->slot[id];
+		if (!pt)
+			continue;
+		timer_unlink(pt);
 		pthread_mutex_unlock(&all->lock);
 		timer_destroy(pt);
 		pthread_mutex_lock(&all->lock);
@@ -141,6 +146,7 @@ void posix_timers_exit(struct thread_group *tg)
 	tg->timers = NULL;
 	pthread_mutex_unlock(&tg->lock);
 	pthread_mutex_destroy(&all->lock);
+	free(all->slot);
 	free(all);
 }
 
@@ -214,7 +220,8 @@ static void posix_timer_fire(struct timer *tm)
 		pt->passed += alarm_advance(&pt->alarm);
 	} else if (!still_queued(pt)) {
 		pt->queued = false;
-		go_on(pt, IDLE_STEP);
+		pt->idle_step = MIN(MAX(pt->idle_step * 2, IDLE_STEP), IDLE_STEP_MAX);
+		go_on(pt, pt->idle_step);
 	}
 out:
 	pthread_mutex_unlock(&pt->all->lock);
@@ -231,6 +238,7 @@ void posix_timer_delivered(struct task *t, union guest_siginfo *info)
 	pt = timer_find(all, info->si.si_timerid);
 	if (pt && pt->queued) {
 		pt->queued = false;
+		pt->idle_step = 0;
 		if (pt->alarm.interval && alarm_expired(&pt->alarm, false))
 			go_on(pt, 0);
 		pt->overrun = MIN(pt->passed ? pt->passed - 1 : 0, (u64)INT_MAX);
@@ -274,16 +282,30 @@ static int set_clock(struct task *t, struct alarm *a, s32 clock)
 	}
 }
 
-/* all->lock held. */
+static int grow(struct posix_timers *all)
+{
+	int room = all->room + TIMERS_GROW;
+	struct posix_timer **slot = realloc(all->slot, room * sizeof(*slot));
+
+	if (!slot)
+		return -EAGAIN;
+	memset(slot + all->room, 0, TIMERS_GROW * sizeof(*slot));
+	all->slot = slot;
+	all->room = room;
+	return 0;
+}
+
+/* all->lock held. Ids go up before they are used again, so that a stale one is not soon somebody else's. */
 static int add(struct posix_timers *all, struct posix_timer *pt, u64 limit)
 {
-	if (all->count >= limit)
+	if (all->count >= MIN(limit, (u64)TIMERS_MAX))
 		return -EAGAIN;
-	do {
-		pt->id = all->next_id;
-		all->next_id = all->next_id == INT_MAX ? 0 : all->next_id + 1;
-	} while (timer_find(all, pt->id));
-	LIST_INSERT_HEAD(&all->list, pt, link);
+	if (all->next_id >= all->room && all->room < TIMERS_MAX && grow(all))
+		return -EAGAIN;
+	while (all->next_id >= all->room || all->slot[all->next_id])
+		all->next_id = all->next_id + 1 >= all->room ? 0 : all->next_id + 1;
+	pt->id = all->next_id++;
+	all->slot[pt->id] = pt;
 	all->count++;
 	return 0;
 }
@@ -386,8 +408,7 @@ int posix_timer_delete(struct task *t, int id)
 
 	if (!pt)
 		return -EINVAL;
-	LIST_REMOVE(pt, link);
-	pt->all->count--;
+	timer_unlink(pt);
 	pthread_mutex_unlock(&pt->all->lock);
 	timer_destroy(pt);
 	return 0;
