@@ -2,8 +2,8 @@
  * The dentry tree: lookup, life, renames.
  *
  * Unused dentries (no references) stay in their parent's table and on an LRU list of at most LRU_MAX. The steps from
- * one reference to none and back are taken under lru_lock. A lookup revives a dentry with its parent's lock held too, and
- * the pruner takes that lock before it frees one.
+ * one reference to none and back are taken under lru_lock. A lookup revives a dentry with its parent's lock held too,
+ * and the pruner takes that lock before it frees one.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -16,7 +16,8 @@
 #define PATH_LEN_MAX	4096
 
 struct dentry {
-	struct name_node node;		/* in parent->children; name and parent: tree_lock or the parent's lock to read, both to write */
+	/* in parent->children; name and parent: tree_lock or the parent's lock to read, both to write */
+	struct name_node node;
 	struct dentry *parent;		/* holds a reference; NULL for roots and anonymous ones */
 	struct super *super;		/* immutable */
 	struct inode *inode;		/* immutable; holds a reference */
@@ -30,7 +31,8 @@ struct dentry {
 	TAILQ_ENTRY(dentry) lru;
 };
 
-struct dentry *dentry_new(struct super *s, struct dentry *parent, const char *name, size_t len, struct inode *in);	/* takes the inode reference over */
+/* takes the inode reference over */
+struct dentry *dentry_new(struct super *s, struct dentry *parent, const char *name, size_t len, struct inode *in);
 void dentry_get(struct dentry *d);
 void dentry_put(struct dentry *d);
 
@@ -40,8 +42,10 @@ int dentry_lookup(struct dentry *dir, const char *name, size_t len, struct dentr
 int dentry_lookup_locked(struct dentry *dir, const char *name, size_t len, struct dentry **out);
 /* Give a new inode its dentry, dir->lock held; consumes the inode's reference. */
 int dentry_add(struct dentry *dir, const char *name, size_t len, struct inode *in, struct dentry **out);
-void dentry_forget(struct super *s);			/* drop all unused dentries of a super that nobody can reach any more */
-bool dentry_reclaim(void);				/* drop half of the unused ones; false if there are none. Any lock may be held */
+/* drop all unused dentries of a super that nobody can reach any more */
+void dentry_forget(struct super *s);
+/* drop half of the unused ones; false if there are none. Any lock may be held */
+bool dentry_reclaim(void);
 void dentry_delete(struct dentry *d);			/* its name was removed; the parent's lock held */
 /* The directories' locks and rename_lock held. Cannot fail: `name` is a copy that it takes over. */
 void dentry_move(struct dentry *d, struct dentry *to, char *name);
@@ -79,7 +83,8 @@ void mount_get(struct mount *m);
 void mount_put(struct mount *m);
 struct mount_ns *mount_ns_new(struct mount *root);
 int mount_attach(struct mount *m, const struct path *at);	/* -EBUSY, -ENOSPC (too many) */
-int mount_detach(struct mount *m, bool lazy);		/* -EBUSY with mounts below or files open, unless lazy; -EINVAL for the root */
+/* -EBUSY with mounts below or files open, unless lazy; -EINVAL for the root */
+int mount_detach(struct mount *m, bool lazy);
 bool mount_cross_down(struct path *p);			/* into what is mounted on p, all the way; true if it moved */
 bool mount_cross_up(struct path *p);			/* from a mount's root to its point; false at the top */
 bool mount_readonly(const struct mount *m);

@@ -1,6 +1,6 @@
 /*
- * hostfs: a host directory passed through (--bind, --rootfs-rw). Every name is looked up again each time, since the host
- * may change it; the index keeps one inode a host file as long as someone uses it.
+ * hostfs: a host directory passed through (--bind, --rootfs-rw). Every name is looked up again each time, since the
+ * host may change it; the index keeps one inode a host file as long as someone uses it.
  *
  * Threat: with a writable bind the guest controls names on the host, and may rename and link while we work. All it can
  * reach is what the invoker could reach below the bind's source: directories are opened by openat2 beneath the root
@@ -204,7 +204,8 @@ static int hfs_create(struct inode *dir, const char *name, u32 mode, u64 rdev, c
 	return err;
 }
 
-static int hfs_symlink(struct inode *dir, const char *name, const char *target, const struct cred *c, struct inode **out)
+static int hfs_symlink(struct inode *dir, const char *name, const char *target, const struct cred *c,
+		       struct inode **out)
 {
 	int fd, err = dir_fd(dir, &fd);
 

@@ -1,7 +1,7 @@
 /*
  * Regular files of bind mounts. The host file is the truth: read and write go to it directly as long as nobody maps the
- * file. Once pages of it are cached for a mapping, reads come from them and writes go through them, so that read, write and
- * mmap agree. Pages written through a mapping reach the host at msync, fsync, and when the last file is closed.
+ * file. Once pages of it are cached for a mapping, reads come from them and writes go through them, so that read, write
+ * and mmap agree. Pages written through a mapping reach the host at msync, fsync, and when the last file is closed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -100,18 +100,17 @@ static void hfs_release(struct file *f)
 	pthread_mutex_unlock(&in->lock);
 }
 
-/* With pages cached the cache answers; without, `io` goes to the host under the cache's lock, so that none come in between. */
-static s64 direct(struct page_cache *pc, struct uio *u, u64 pos, s64 (*io)(int, const struct iovec *, int, u64), bool *done)
+/* While no pages are cached: under the cache's lock, so that none come in between. *done: it was so. */
+static s64 write_direct(struct page_cache *pc, struct uio *u, u64 pos, bool *done)
 {
 	s64 n = 0;
 
 	pthread_mutex_lock(&pc->lock);
 	*done = !pc->npages;
-	if (*done) {
-		n = io(hfs_node(pc->owner)->fd, u->iov, u->iovcnt, pos);
-		if (n > 0 && io == host_pwritev && pos + n > pc->size)
-			pc->size = pos + n;
-	}
+	if (*done)
+		n = host_pwritev(hfs_node(pc->owner)->fd, u->iov, u->iovcnt, pos);
+	if (n > 0 && pos + n > pc->size)
+		pc->size = pos + n;
 	pthread_mutex_unlock(&pc->lock);
 	return n;
 }
@@ -121,7 +120,7 @@ static s64 hfs_read(struct file *f, struct uio *u, u64 *pos)
 	struct page_cache *pc = f->inode->cache;
 	s64 n;
 
-	if (pc->npages)
+	if (page_cache_resident(pc))
 		n = page_cache_read(pc, u->iov, u->iovcnt, *pos);
 	else
 		n = host_preadv(hfs_node(f->inode)->fd, u->iov, u->iovcnt, *pos);
@@ -150,7 +149,7 @@ static s64 hfs_write(struct file *f, struct uio *u, u64 *pos)
 
 	pthread_mutex_lock(&in->lock);
 	at = (f->flags & O_APPEND) || u->append ? host_end(in) : *pos;
-	n = direct(in->cache, u, at, host_pwritev, &done);
+	n = write_direct(in->cache, u, at, &done);
 	if (!done)
 		n = page_cache_write(in->cache, u->iov, u->iovcnt, at);
 	pthread_mutex_unlock(&in->lock);

@@ -29,7 +29,8 @@ int host_tree_create(const char *path, struct host_tree **out, char *why, size_t
 	if (err < 0)
 		goto fail;
 	if (host_fd_is_pseudo(root->dirfd)) {
-		snprintf(why, len, "%s is on a file system that shows the host's kernel; it can't be given to a guest", path);
+		snprintf(why, len, "%s is on a file system that shows the host's kernel; it can't be given to a guest",
+			 path);
 		host_close(root->dirfd);
 		free(root);
 		free(tree);

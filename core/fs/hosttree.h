@@ -15,7 +15,8 @@ struct host_tree;
 struct hostnode {
 	atomic_int refs;
 	struct host_tree *tree;		/* immutable */
-	struct hostnode *parent;	/* holds a reference; NULL for the root. All down to the end: locked by tree->lock */
+	/* holds a reference; NULL for the root. All down to the end: locked by tree->lock */
+	struct hostnode *parent;
 	char *name;
 	int dirfd;			/* O_PATH, or -1 */
 	int users;			/* of dirfd; 0: it may be closed */

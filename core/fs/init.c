@@ -1,6 +1,6 @@
 /*
- * The guest's tree at start: the root (overlay, or the host directory itself with --rootfs-rw), /dev, /proc and /sys over
- * it, then the user's binds.
+ * The guest's tree at start: the root (overlay, or the host directory itself with --rootfs-rw), /dev, /proc and /sys
+ * over it, then the user's binds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -237,7 +237,10 @@ int fs_init(const struct fs_options *opt, struct fs_place **out, char *why, size
 		err = set_cwd(place, opt->cwd, why, len);
 	if (err)
 		return err;
-	/* Guests apply their own umask, which starts as ours; the host must not apply it again to what they make in binds. */
+	/*
+	 * Guests apply their own umask, which starts as ours; the host must not apply it again to what they make in
+	 * binds.
+	 */
 	host_umask = umask(0);
 	if (!writes)
 		umask(host_umask);

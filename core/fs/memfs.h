@@ -13,7 +13,8 @@
 
 enum mementry_kind {
 	ENTRY_UPPER,			/* stands for `inode` */
-	ENTRY_LOWER,			/* overlay: seen by readdir in the host directory; looked up there when it is wanted */
+	/* overlay: seen by readdir in the host directory; looked up there when it is wanted */
+	ENTRY_LOWER,
 	ENTRY_WHITEOUT,			/* overlay: hides what the host directory has */
 };
 
@@ -65,7 +66,8 @@ int memdir_emit(struct memdir *d, u64 pos, struct dirent_sink *s);
 /* A new memory inode. `node_size` >= sizeof(struct memnode). Owner and setgid from dir and c. */
 int mem_inode_new(struct super *s, const struct inode_ops *ops, size_t node_size, struct inode *dir, u32 mode, u64 rdev,
 		  const struct cred *c, struct inode **out);
-int mem_link_name(struct inode *dir, const char *name, struct inode *in);	/* a new entry, times, the parent's nlink */
+/* a new entry, times, the parent's nlink */
+int mem_link_name(struct inode *dir, const char *name, struct inode *in);
 int mem_replace_name(struct inode *dir, const char *name, struct inode *in, struct inode *replaced);	/* for rename */
 void mem_exchange(struct inode *from, struct mementry *a, struct inode *to, struct mementry *b);
 int mem_symlink_set(struct inode *in, const char *target);
@@ -78,7 +80,8 @@ s64 mem_read(struct file *f, struct uio *u, u64 *pos);
 s64 mem_write(struct file *f, struct uio *u, u64 *pos);
 int mem_fallocate(struct file *f, int mode, u64 pos, u64 len);
 int mem_mmap(struct file *f, struct vma *v);
-void mem_kill_privs(struct inode *in, struct task *t);	/* setuid and setgid bits go when an unprivileged task writes; in->lock held */
+/* setuid and setgid bits go when an unprivileged task writes; in->lock held */
+void mem_kill_privs(struct inode *in, struct task *t);
 extern const struct file_ops mem_file_ops, dir_file_ops;
 
 int mem_statfs(struct super *s, void *buf);

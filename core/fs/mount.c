@@ -128,7 +128,10 @@ static void unlink_tree(struct mount *m, struct mount **gone, int *n)
 
 	unlink_mount(m);
 	gone[(*n)++] = m;
-	/* Those gone keep their parent pointer, so one pass from the front finds every descendant: parents come first. */
+	/*
+	 * Those gone keep their parent pointer, so one pass from the front finds every descendant: parents come
+	 * first.
+	 */
 	for (struct mount *next = TAILQ_FIRST(&ns->mounts); (x = next);) {
 		bool below = false;
 

@@ -21,7 +21,8 @@ struct walk {
 	size_t last_len;
 	bool trailing;			/* a slash follows the last name: it must be a directory */
 
-	const char *rest;		/* what is left of the current string, which is in `buf` if it is a link's target */
+	/* what is left of the current string, which is in `buf` if it is a link's target */
+	const char *rest;
 	char *buf;
 	int depth;
 	struct { const char *rest; char *buf; } saved[WALK_LINKS_MAX + 1];

@@ -97,6 +97,11 @@ static int file_at(struct task *t, const struct path *p, u32 flags, struct file 
 	return 0;
 }
 
+static int create_name(struct inode *dir, const char *name, u32 mode, const struct cred *c, struct inode **out)
+{
+	return dir->ops->create ? dir->ops->create(dir, name, mode, 0, c, out) : -EACCES;
+}
+
 /* The last name is to be made if it is not there. As walk_last(), and *created. */
 static int last_or_create(struct walk *w, u32 flags, u32 mode, bool *created)
 {
@@ -117,7 +122,7 @@ static int last_or_create(struct walk *w, u32 flags, u32 mode, bool *created)
 		name[w->last_len] = 0;
 		err = dir->deleted ? -ENOENT : may_change_dir(w);
 		if (!err)
-			err = dir->inode->ops->create ? dir->inode->ops->create(dir->inode, name, mode, 0, w->cred, &in) : -EACCES;
+			err = create_name(dir->inode, name, mode, w->cred, &in);
 		if (!err)
 			err = dentry_add(dir, name, w->last_len, in, &d);
 		*created = !err;

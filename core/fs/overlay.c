@@ -7,9 +7,9 @@
  * (`pinned`) until its last name goes, and the index finds it again from the host's (device, inode). So two host
  * names of one file are one file here too.
  *
- * Threat: the guest can read whatever the invoker may read below the root directory, and write none of it. Host names are
- * taken one component at a time, symlinks are walked by the guest's own path walk, host devices and sockets are never
- * opened, and file systems that show the host's kernel or the sentry itself (procfs, sysfs, ...) appear empty.
+ * Threat: the guest can read whatever the invoker may read below the root directory, and write none of it. Host names
+ * are taken one component at a time, symlinks are walked by the guest's own path walk, host devices and sockets are
+ * never opened, and file systems that show the host's kernel or the sentry itself (procfs, sysfs, ...) appear empty.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -306,7 +306,8 @@ static int ovl_create(struct inode *dir, const char *name, u32 mode, u64 rdev, c
 	return err ? err : link_new(dir, name, in, out);
 }
 
-static int ovl_symlink(struct inode *dir, const char *name, const char *target, const struct cred *c, struct inode **out)
+static int ovl_symlink(struct inode *dir, const char *name, const char *target, const struct cred *c,
+		       struct inode **out)
 {
 	struct inode *in;
 	int err = ovl_make(dir->super, dir, S_IFLNK | 0777, 0, c, &in);

@@ -9,12 +9,14 @@ struct ovl_node {
 	struct memnode mem;		/* first */
 	struct hostref host;		/* host.node is NULL for what the guest made */
 	atomic_bool dirty;		/* differs from the host; set under in->lock */
-	bool pinned;			/* dirty and still named: holds a reference on itself, so that it is not forgotten. in->lock */
+	/* dirty and still named: holds a reference on itself, so that it is not forgotten. in->lock */
+	bool pinned;
 	u64 host_blocks;
 	_Atomic u64 host_size;		/* bytes of the host file that still count; of a symlink, its length */
 
 	/* regular files with a host file */
-	atomic_bool copied;		/* the page cache is the truth, holes in it are filled from the host. in->lock to set */
+	/* the page cache is the truth, holes in it are filled from the host. in->lock to set */
+	atomic_bool copied;
 	atomic_int fd;			/* -1 while no file is open; stays the same while one is */
 	int opens;			/* in->lock */
 

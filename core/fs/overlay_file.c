@@ -16,7 +16,10 @@
 #include "fs/dentry.h"
 #include "fs/overlay.h"
 
-/* Called with the cache's lock held, and perhaps an mm's: takes no lock. The file is open, or it could not be asked for. */
+/*
+ * Called with the cache's lock held, and perhaps an mm's: takes no lock. The file is open, or it could not be asked
+ * for.
+ */
 static int ovl_fill(struct page_cache *pc, u64 index, u64 n, void *dst)
 {
 	struct ovl_node *node = ovl_node(pc->owner);

@@ -2,8 +2,8 @@
  * Host file calls: see hostfs_calls.h.
  *
  * Threat: guests with a writable bind mount change the names below it while we work on them. So every path is
- * walked by openat2 with RESOLVE_BENEATH and without symlinks or magic links, and every other call names one component in
- * a directory that was opened so, and does not follow it.
+ * walked by openat2 with RESOLVE_BENEATH and without symlinks or magic links, and every other call names one component
+ * in a directory that was opened so, and does not follow it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +71,10 @@ static void from_statx(struct host_stat *out, const struct statx *x)
 static int stat_how(int fd, const char *name, int flags, struct host_stat *out)
 {
 	struct statx x;
-	int err = RETRY(statx(fd, name, flags | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, &x));
+	int err;
+
+	flags |= AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+	err = RETRY(statx(fd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &x));
 
 	if (!err)
 		from_statx(out, &x);
@@ -148,9 +151,9 @@ int host_pwrite_full(int fd, const void *buf, size_t len, u64 pos)
 bool host_fd_is_pseudo(int fd)
 {
 	static const u32 pseudo[] = {
-		PROC_SUPER_MAGIC, SYSFS_MAGIC, DEVPTS_SUPER_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC,
-		TRACEFS_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC, NSFS_MAGIC, PSTOREFS_MAGIC, EFIVARFS_MAGIC, SELINUX_MAGIC,
-		BINFMTFS_MAGIC, 0x62656570 /* configfs */, 0x65735543 /* fusectl */, 0x19800202 /* mqueue */,
+		PROC_SUPER_MAGIC, SYSFS_MAGIC, DEVPTS_SUPER_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+		DEBUGFS_MAGIC, TRACEFS_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC, NSFS_MAGIC, PSTOREFS_MAGIC,
+		EFIVARFS_MAGIC, SELINUX_MAGIC, BINFMTFS_MAGIC, 0x62656570 /* configfs */, 0x65735543 /* fusectl */, 0x19800202 /* mqueue */,
 	};
 	struct statfs st;
 

@@ -1,6 +1,7 @@
 /*
- * Host file calls for the overlay and for bind mounts. Each takes a directory descriptor and a name: a single component,
- * or a path that openat2 keeps beneath the descriptor. None follows a symlink. 0 or a value, or -errno; EINTR ends here.
+ * Host file calls for the overlay and for bind mounts. Each takes a directory descriptor and a name: a single
+ * component, or a path that openat2 keeps beneath the descriptor. None follows a symlink. 0 or a value, or -errno;
+ * EINTR ends here.
  */
 #ifndef TG_HOSTFS_CALLS_H
 #define TG_HOSTFS_CALLS_H
@@ -28,7 +29,8 @@ s64 host_preadv(int fd, const struct iovec *iov, int n, u64 pos);
 s64 host_pwritev(int fd, const struct iovec *iov, int n, u64 pos);
 s64 host_pread_full(int fd, void *buf, size_t len, u64 pos);	/* short only at the end of the file */
 int host_pwrite_full(int fd, const void *buf, size_t len, u64 pos);
-bool host_fd_is_pseudo(int fd);				/* on procfs, sysfs and other file systems that show the kernel or the sentry */
+/* on procfs, sysfs and other file systems that show the kernel or the sentry */
+bool host_fd_is_pseudo(int fd);
 void host_close(int fd);
 
 int host_mkdir_at(int dirfd, const char *name, u32 mode);

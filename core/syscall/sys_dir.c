@@ -86,7 +86,8 @@ static int list(struct file *f, struct listing *l)
 
 static long getdents(struct task *t, const u64 *arg, bool old_layout)
 {
-	struct listing l = { .sink.emit = take, .size = MIN((u64)(u32)arg[2], (u64)GETDENTS_MAX), .old_layout = old_layout };
+	u64 size = MIN((u64)(u32)arg[2], (u64)GETDENTS_MAX);
+	struct listing l = { .sink.emit = take, .size = size, .old_layout = old_layout };
 	struct file *f = fd_get_io(t->files, arg[0]);
 	u64 start;
 	long ret;

@@ -18,7 +18,8 @@
 #include "task/task.h"
 
 static struct cred root_cred = { .refs = 1, .cap_effective = ~0ull, .cap_permitted = ~0ull };
-static struct cred user_cred = { .refs = 1, .uid = 1000, .euid = 1000, .suid = 1000, .fsuid = 1000, .gid = 1000, .fsgid = 1000 };
+static struct cred user_cred = { .refs = 1,
+	.uid = 1000, .euid = 1000, .suid = 1000, .fsuid = 1000, .gid = 1000, .fsgid = 1000 };
 static struct thread_group tg = { .refs = 1 };
 static struct task task = { .cred = &root_cred, .tg = &tg };
 
@@ -59,7 +60,11 @@ static int leave(void **state)
 }
 
 static int make(const char *name, u32 mode) { return vfs_mknod(&task, AT_FDCWD, name, mode, 0); }
-static int rename_(const char *a, const char *b, u32 flags) { return vfs_rename(&task, AT_FDCWD, a, AT_FDCWD, b, flags); }
+
+static int rename_(const char *a, const char *b, u32 flags)
+{
+	return vfs_rename(&task, AT_FDCWD, a, AT_FDCWD, b, flags);
+}
 
 static int walk(const char *name, u32 flags)
 {
@@ -460,7 +465,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define ON_TMPFS(t) cmocka_unit_test_setup_teardown(t, on_tmpfs, leave)
 		ON_TMPFS(test_walk), ON_TMPFS(test_link_chain), ON_TMPFS(test_nested_rests), ON_TMPFS(test_deep_names),
-		ON_TMPFS(test_permissions), ON_TMPFS(test_rename), ON_TMPFS(test_mount), ON_TMPFS(test_unmount_frees), ON_TMPFS(test_many_names),
+		ON_TMPFS(test_permissions), ON_TMPFS(test_rename), ON_TMPFS(test_mount), ON_TMPFS(test_unmount_frees),
+		ON_TMPFS(test_many_names),
 		ON_TMPFS(test_contents), ON_TMPFS(test_fds), ON_TMPFS(test_fd_race),
 		cmocka_unit_test_setup_teardown(test_overlay_copy_up, on_overlay, leave_overlay),
 		cmocka_unit_test_setup_teardown(test_overlay_names, on_overlay, leave_overlay),

@@ -156,7 +156,8 @@ static void test_overlay(void **state)
 	struct super *s;
 
 	assert_non_null(mkdtemp(dir));
-	snprintf(cmd, sizeof(cmd), "cd %s && mkdir -p a/b/c b/a d/d && echo 1 > a/a && echo 2 > b/b && ln b/b d/c && ln -s ../a d/a", dir);
+	snprintf(cmd, sizeof(cmd), "cd %s && mkdir -p a/b/c b/a d/d && echo 1 > a/a && echo 2 > b/b && "
+		 "ln b/b d/c && ln -s ../a d/a", dir);
 	assert_int_equal(system(cmd), 0);
 	assert_int_equal(overlay_create(dir, &s, why, sizeof(why)), 0);
 	run_on(s);
