@@ -12,7 +12,7 @@
 #define FILES_IN_FLIGHT_MAX	16384
 
 /* All queues of all sockets together; past it senders get -ENOBUFS. */
-#define SKB_BYTES_MAX		(512ull << 20)
+#define SKB_BYTES_MAX		(256ull << 20)
 
 static _Atomic u64 skb_bytes;
 static atomic_int in_flight;
