@@ -107,12 +107,12 @@ int main(void)
 	}
 	a = by_libc(CLOCK_MONOTONIC_COARSE);
 	b = by_libc(CLOCK_MONOTONIC);
-	CHECK(a <= b && b - a < 50000000);
+	CHECK(a <= b && b - a < 2000000000);
 	a = by_libc(CLOCK_REALTIME);
 	CHECK(gettimeofday(&tv, NULL) == 0);
 	b = tv.tv_sec * 1000000000ll + tv.tv_usec * 1000;
-	CHECK(b - a > -2000 && b - a < 1000000000);
-	CHECK(time(&t) == t && t >= a / 1000000000 - 1 && t - tv.tv_sec <= 1);
+	CHECK(b - a > -2000 && b - a < 10000000000);
+	CHECK(time(&t) == t && t >= a / 1000000000 - 1 && t - tv.tv_sec <= 10);
 	CHECK(by_libc(CLOCK_TAI) - by_libc(CLOCK_REALTIME) < 60 * 1000000000ll);
 	CHECK(by_libc(CLOCK_BOOTTIME) - by_libc(CLOCK_MONOTONIC) > -1000000);
 

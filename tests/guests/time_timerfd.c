@@ -49,7 +49,7 @@ static void once(clockid_t clock)
 	CHECK(epoll_wait(epfd, &ev, 1, 0) == 0);
 	set(fd, 0, 30 * MS, 0);
 	CHECK(timerfd_gettime(fd, &cur) == 0);
-	CHECK(epoll_wait(epfd, &ev, 1, 2000) == 1);
+	CHECK(epoll_wait(epfd, &ev, 1, 20000) == 1);
 	CHECK(now(clock) - start >= 30 * MS);
 	CHECK(read(fd, &ticks, 8) == 8 && ticks == 1);
 	CHECK(epoll_wait(epfd, &ev, 1, 0) == 0);
@@ -60,7 +60,7 @@ static void once(clockid_t clock)
 	set(fd, 0, 30 * MS, 0);
 	CHECK(read(fd, &ticks, 8) == 8 && ticks == 1 && now(clock) - start >= 30 * MS);
 	set(fd, TFD_TIMER_ABSTIME, now(clock) - 50 * MS, 20 * MS);
-	CHECK(read(fd, &ticks, 8) == 8 && ticks >= 3 && ticks < 100);
+	CHECK(read(fd, &ticks, 8) == 8 && ticks >= 3 && ticks < 10000);
 	set(fd, TFD_TIMER_ABSTIME, now(clock) + 20 * MS, 0);
 	CHECK(read(fd, &ticks, 8) == 8 && ticks == 1);
 	close(fd);
@@ -78,11 +78,11 @@ static void interval(void)
 	CHECK_ERRNO(read(fd, &ticks, 8), EAGAIN);
 	set(fd, 0, 10 * MS, 10 * MS);
 	while (now(CLOCK_MONOTONIC) - start < 200 * MS) {
-		CHECK(poll(&pfd, 1, 1000) == 1 && pfd.revents == POLLIN);
+		CHECK(poll(&pfd, 1, 20000) == 1 && pfd.revents == POLLIN);
 		CHECK(read(fd, &ticks, 8) == 8);
 		sum += ticks;
 	}
-	CHECK(sum >= 15 && sum <= (uint64_t)(now(CLOCK_MONOTONIC) - start) / (10 * MS));
+	CHECK(sum >= 18 && sum <= (uint64_t)(now(CLOCK_MONOTONIC) - start) / (10 * MS));
 	CHECK(timerfd_gettime(fd, &cur) == 0 && cur.it_interval.tv_nsec == 10 * MS && cur.it_value.tv_nsec > 0);
 	CHECK(timerfd_settime(fd, 0, &off, &old) == 0 && old.it_interval.tv_nsec == 10 * MS);
 	usleep(30000);
