@@ -15,7 +15,7 @@
 
 static struct {
 	pthread_mutex_t lock;		/* guards the list and what it leads to */
-	TAILQ_HEAD(, watch) list;
+	TAILQ_HEAD(watch_list_head, watch) list;
 	pthread_t thread;
 	int epoll, stop_fd;
 } monitor = { .lock = PTHREAD_MUTEX_INITIALIZER };

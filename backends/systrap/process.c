@@ -220,7 +220,7 @@ static struct {
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t work, served;
 	pthread_t thread;
-	TAILQ_HEAD(, address_space) ready, used;	/* used: given back, to be cleaned */
+	TAILQ_HEAD(address_space_ready_head, address_space) ready, used;	/* used: given back, to be cleaned */
 	int nready, waiting, error;
 	bool stop;
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .served = PTHREAD_COND_INITIALIZER };

@@ -55,7 +55,7 @@ struct address_space {
 	struct map_queue maps;		/* its lock guards the helper, the slots and the fs_base table too */
 	int nslots;
 	struct channel_slot *slots[CHANNEL_MAX];
-	TAILQ_HEAD(, channel_slot) free_slots;
+	TAILQ_HEAD(channel_slot_free_slots_head, channel_slot) free_slots;
 	struct watch watch;
 	TAILQ_ENTRY(address_space) link;	/* the pool's lists and lock */
 };

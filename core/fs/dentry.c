@@ -17,7 +17,7 @@ pthread_mutex_t rename_lock = PTHREAD_MUTEX_INITIALIZER;
 pthread_rwlock_t tree_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 static pthread_mutex_t lru_lock = PTHREAD_MUTEX_INITIALIZER;
-static TAILQ_HEAD(, dentry) lru = TAILQ_HEAD_INITIALIZER(lru);
+static TAILQ_HEAD(dentry_lru_head, dentry) lru = TAILQ_HEAD_INITIALIZER(lru);
 static atomic_uint lru_count;		/* changed under lru_lock */
 
 struct dentry *dentry_new(struct super *s, struct dentry *parent, const char *name, size_t len, struct inode *in)

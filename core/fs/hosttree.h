@@ -36,10 +36,10 @@ struct host_tree {
 	struct hostnode *root;
 	u64 dev;			/* of the root; immutable */
 	pthread_mutex_t lock;
-	TAILQ_HEAD(, hostnode) idle;	/* cached descriptors that nobody uses, oldest first */
+	TAILQ_HEAD(hostnode_idle_head, hostnode) idle;	/* cached descriptors that nobody uses, oldest first */
 	int nidle;
 	pthread_mutex_t index_lock;
-	LIST_HEAD(, hostref) index[HOST_INDEX_SIZE];
+	LIST_HEAD(hostref_index_head, hostref) index[HOST_INDEX_SIZE];
 };
 
 int host_tree_create(const char *path, struct host_tree **out, char *why, size_t len);

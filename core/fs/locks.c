@@ -31,7 +31,7 @@ struct record {
 
 struct file_locks {
 	pthread_mutex_t lock;		/* guards records */
-	TAILQ_HEAD(, record) records;
+	TAILQ_HEAD(record_records_head, record) records;
 	struct waitq wq;		/* something was released */
 };
 
@@ -42,7 +42,7 @@ struct wait_edge {
 };
 
 static pthread_mutex_t wait_lock = PTHREAD_MUTEX_INITIALIZER;
-static TAILQ_HEAD(, wait_edge) waits = TAILQ_HEAD_INITIALIZER(waits);	/* wait_lock */
+static TAILQ_HEAD(wait_edge_waits_head, wait_edge) waits = TAILQ_HEAD_INITIALIZER(waits);	/* wait_lock */
 static atomic_int records_total;
 
 static struct record *record_new(const struct record *like)

@@ -57,7 +57,7 @@ struct page_cache {
 	_Atomic u64 size;		/* file's length in bytes: faults past its last page are SIGBUS */
 	struct radix *pages;		/* page index -> memory file offset and CACHE_* (mm/internal.h) */
 	u64 npages;
-	LIST_HEAD(, vma) maps;		/* who maps it, for truncate */
+	LIST_HEAD(vma_maps_head, vma) maps;		/* who maps it, for truncate */
 	TAILQ_ENTRY(page_cache) link;	/* caches that can be refilled, for reclaim; locked by reclaim's lock */
 };
 

@@ -77,7 +77,7 @@ struct socket {
 	struct skb_list rx;
 	u64 rx_cost;
 	u32 rx_count;
-	TAILQ_HEAD(, socket) accepting;	/* listening: connected, not accepted yet; a reference each */
+	TAILQ_HEAD(socket_accepting_head, socket) accepting;	/* listening: connected, not accepted yet; a reference each */
 	TAILQ_ENTRY(socket) accept_link;
 	u32 naccepting, backlog;	/* naccepting counts those on the way in, too */
 	struct ucred cred, peer_cred;

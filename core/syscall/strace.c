@@ -134,7 +134,7 @@ static void put_arg(struct line *l, struct task *t, char letter, const u64 *arg,
 static void put_call(struct line *l, struct task *t, const struct syscall_entry *e, const u64 *arg, long result)
 {
 	put(l, "[%d] %s(", t->tid, e->name);
-	for (int i = 0; e->args[i] && i < 6; i++) {
+	for (int i = 0; i < 6 && e->args[i]; i++) {
 		put(l, i ? ", " : "");
 		put_arg(l, t, e->args[i], arg, i, result);
 	}

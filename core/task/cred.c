@@ -114,7 +114,7 @@ struct user {
 	u32 uid;
 	u32 ntasks;
 };
-static TAILQ_HEAD(, user) users = TAILQ_HEAD_INITIALIZER(users);
+static TAILQ_HEAD(user_users_head, user) users = TAILQ_HEAD_INITIALIZER(users);
 static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* users_lock held. */

@@ -36,7 +36,7 @@ struct futex_waiter {
 
 struct futex_bucket {
 	pthread_mutex_t lock;
-	TAILQ_HEAD(, futex_waiter) waiters;
+	TAILQ_HEAD(futex_waiter_waiters_head, futex_waiter) waiters;
 };
 
 static struct futex_bucket buckets[1 << BUCKET_BITS];

@@ -54,7 +54,7 @@ struct queued_signal {
 
 struct sigpending {			/* of a task, or shared by a thread group; locked by tg->lock */
 	sigset64 set;
-	TAILQ_HEAD(, queued_signal) queue;
+	TAILQ_HEAD(queued_signal_queue_head, queued_signal) queue;
 };
 
 /* Dispositions; shared with CLONE_SIGHAND. */
@@ -96,7 +96,7 @@ struct thread_group {
 	int tgid;			/* immutable */
 	pthread_mutex_t lock;
 
-	TAILQ_HEAD(, task) threads;	/* live ones; locked by tasklist and lock: either to read */
+	TAILQ_HEAD(task_threads_head, task) threads;	/* live ones; locked by tasklist and lock: either to read */
 	int nthreads;			/* length of `threads` */
 	struct task *leader;		/* may be dead, and then is not in `threads`; NULL in group 1 and once reaped; locked likewise */
 	struct task *exec_task;		/* lock: a thread in execve that waits for all others to end */
