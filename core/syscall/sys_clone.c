@@ -1,4 +1,4 @@
-/* Making, ending and waiting for tasks: clone(2) and its kin, exit, wait4, waitid, pidfds. */
+/* Making, ending and waiting for tasks: clone(2) and its kin, exit, wait4, waitid. */
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <string.h>
@@ -226,31 +226,6 @@ long sys_waitid(struct task *t, const u64 *arg)
 	if (arg[2] && copy_out_waitinfo(t->mm, arg[2], &r))
 		return -EFAULT;
 	return 0;
-}
-
-/* ---- pidfds ---- */
-
-long sys_pidfd_open(struct task *t, const u64 *arg)
-{
-	s32 pid = arg[0];
-	u32 flags = arg[1];
-	struct thread_group *tg;
-	struct file *f;
-	struct task *thread;
-
-	if (flags & ~(u32)O_NONBLOCK || pid <= 0)
-		return -EINVAL;
-	tg = thread_group_get(pid);
-	if (!tg) {
-		thread = task_get(pid);		/* a thread that leads no group */
-		if (!thread)
-			return -ESRCH;
-		task_put(thread);
-		return -EINVAL;
-	}
-	f = pidfd_file(tg, O_RDWR | flags);
-	thread_group_put(tg);
-	return f ? fd_install(t, f, 0, true) : -ENOMEM;
 }
 
 /* ---- namespaces: there is one of each ---- */

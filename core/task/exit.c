@@ -44,6 +44,8 @@ static void begin_exit(struct thread_group *tg, int status)
 	TAILQ_FOREACH(t, &tg->threads, thread_link)
 		task_kick(t, TASK_EXIT);
 	waitq_wake(&tg->stopped_wait, EPOLLIN);
+	if (tg->tgid == INIT_PID + 1)
+		sandbox_first_ending(status);
 }
 
 void task_exit_group(struct task *t, int status)

@@ -36,6 +36,7 @@ extern cpu_set_t sandbox_cpus;				/* what the sentry may use; a task's thread ma
 extern _Atomic bool sandbox_ending;			/* the first guest process is gone: no new tasks */
 bool sandbox_add_task(void);				/* false: task.max reached, or ending */
 void sandbox_remove_task(void);
+void sandbox_first_ending(int status);			/* the first group's tg->lock held */
 void sandbox_first_gone(struct thread_group *tg, int status);	/* tasklist held; tg became a zombie */
 int task_thread_start(struct task *t);			/* -EAGAIN: no host thread to be had */
 

@@ -1,4 +1,4 @@
-/* Tasks, thread groups and signal handler tables as objects; the sandbox's count of tasks. start.c makes the first one. */
+/* Tasks, thread groups and signal handler tables as objects; the sandbox's count of tasks, and its end. */
 #include "task/task.h"
 
 #include <errno.h>
@@ -19,12 +19,13 @@
 #define HOST_STACK	((size_t)256 << 10)
 #endif
 
-static pthread_mutex_t sandbox_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t sandbox_cond = PTHREAD_COND_INITIALIZER;	/* first_gone, live == 0 */
-static int live;			/* tasks; sandbox_lock */
-static bool first_gone;			/* sandbox_lock */
-static int first_status;		/* sandbox_lock */
+static atomic_int live;			/* tasks */
 _Atomic bool sandbox_ending;
+
+static pthread_mutex_t sandbox_lock = PTHREAD_MUTEX_INITIALIZER;	/* a leaf; guards what follows */
+static pthread_cond_t sandbox_cond = PTHREAD_COND_INITIALIZER;	/* first_ending, first_gone, live == 0 */
+static bool first_ending, first_gone;
+static _Atomic int first_status;
 
 struct sighand *sighand_new(void)
 {
@@ -149,22 +150,33 @@ const struct knob task_knobs[] = {
 
 bool sandbox_add_task(void)
 {
-	bool ok;
+	if (atomic_load(&sandbox_ending))
+		return false;
+	if (atomic_fetch_add(&live, 1) < knob_max)
+		return true;
+	sandbox_remove_task();
+	return false;
+}
 
+static void tell_main(bool *what)
+{
 	pthread_mutex_lock(&sandbox_lock);
-	ok = live < knob_max && !sandbox_ending;
-	if (ok)
-		live++;
+	if (what)
+		*what = true;
+	pthread_cond_broadcast(&sandbox_cond);
 	pthread_mutex_unlock(&sandbox_lock);
-	return ok;
 }
 
 void sandbox_remove_task(void)
 {
-	pthread_mutex_lock(&sandbox_lock);
-	if (!--live)
-		pthread_cond_broadcast(&sandbox_cond);
-	pthread_mutex_unlock(&sandbox_lock);
+	if (atomic_fetch_sub(&live, 1) == 1)
+		tell_main(NULL);
+}
+
+void sandbox_first_ending(int status)
+{
+	first_status = status;
+	tell_main(&first_ending);
 }
 
 /* As when a container's init ends: everyone else is killed. Adopted zombies are reaped by group 1 as they come. */
@@ -177,14 +189,15 @@ void sandbox_first_gone(struct thread_group *first, int status)
 		if (tg && tg != first)
 			task_kill_group(tg, SIGKILL);
 	}
-	pthread_mutex_lock(&sandbox_lock);
-	first_gone = true;
 	first_status = status;
-	pthread_cond_broadcast(&sandbox_cond);
-	pthread_mutex_unlock(&sandbox_lock);
+	tell_main(&first_gone);
 }
 
-#define END_PATIENCE_S	3	/* for tasks stuck in a host call; the backends' stubs die with us anyway */
+/*
+ * For tasks stuck in a host call or starved by thousands of others, counted from when the first process begins to end. The
+ * backends' stubs die with the sentry anyway.
+ */
+#define END_PATIENCE_S	5
 
 int task_wait_init(void)
 {
@@ -192,11 +205,11 @@ int task_wait_init(void)
 	int status;
 
 	pthread_mutex_lock(&sandbox_lock);
-	while (!first_gone)
+	while (!first_ending && !first_gone)
 		pthread_cond_wait(&sandbox_cond, &sandbox_lock);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += END_PATIENCE_S;
-	while (live && !pthread_cond_timedwait(&sandbox_cond, &sandbox_lock, &until))
+	while ((!first_gone || atomic_load(&live)) && !pthread_cond_timedwait(&sandbox_cond, &sandbox_lock, &until))
 		;
 	status = first_status;
 	pthread_mutex_unlock(&sandbox_lock);

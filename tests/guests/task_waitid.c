@@ -1,4 +1,5 @@
 /* waitid, stops and continues, SIGCHLD's siginfo, automatic reaping. */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -135,12 +136,20 @@ static void auto_reap(void)
 static void pidfds(void)
 {
 	siginfo_t si;
-	int fd, pid = sleeper();
+	int fd, copy, pid = sleeper();
 
 	fd = syscall(SYS_pidfd_open, pid, 0);
 	CHECK(fd >= 0);
-	CHECK(kill(pid, SIGKILL) == 0);
+	CHECK(syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) == 0);
+	CHECK_ERRNO(syscall(SYS_pidfd_send_signal, fd, 99, NULL, 0), EINVAL);
+	CHECK_ERRNO(syscall(SYS_pidfd_send_signal, 0, SIGKILL, NULL, 0), EBADF);
+	copy = syscall(SYS_pidfd_getfd, fd, 1, 0);
+	CHECK(copy >= 0 && fcntl(copy, F_GETFD) == FD_CLOEXEC);
+	CHECK(close(copy) == 0);
+	CHECK_ERRNO(syscall(SYS_pidfd_getfd, fd, 999, 0), EBADF);
+	CHECK(syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0);
 	CHECK(waitid(P_PIDFD, fd, &si, WEXITED) == 0 && si.si_pid == pid);
+	CHECK_ERRNO(syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0), ESRCH);
 	CHECK(close(fd) == 0);
 	CHECK_ERRNO(syscall(SYS_pidfd_open, 0, 0), EINVAL);
 	CHECK_ERRNO(waitid(P_PIDFD, 99, &si, WEXITED), EBADF);
