@@ -14,7 +14,8 @@
 #define MADV_COLLAPSE 25
 #endif
 
-static int change_flags(struct mm *mm, struct vma *v, gva_t start, gva_t end, u32 clear, u32 set, struct graveyard *dead)
+static int change_flags(struct mm *mm, struct vma *v, gva_t start, gva_t end, u32 clear, u32 set,
+			struct graveyard *dead)
 {
 	u32 flags = (v->flags & ~clear) | set;
 	int err;
@@ -69,10 +70,10 @@ static int advise_one(struct mm *mm, struct vma *v, gva_t start, gva_t end, int 
 static bool known(int advice)
 {
 	static const u8 list[] = {
-		MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MADV_DONTFORK,
-		MADV_DOFORK, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP,
-		MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
-		MADV_DONTNEED_LOCKED, MADV_COLLAPSE,
+		MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE, MADV_REMOVE,
+		MADV_DONTFORK, MADV_DOFORK, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE,
+		MADV_DONTDUMP, MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD, MADV_PAGEOUT,
+		MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTNEED_LOCKED, MADV_COLLAPSE,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(list); i++)

@@ -7,8 +7,8 @@
 #include "mm/internal.h"
 
 /*
- * The window to copy. Of a file, blocks counted from the start of its mapping: the data segment of a library is one or two
- * of them, and nearly all of it is written to by the time the program runs. Otherwise an aligned window, which
+ * The window to copy. Of a file, blocks counted from the start of its mapping: the data segment of a library is one
+ * or two of them, and nearly all of it is written to by the time the program runs. Otherwise an aligned window, which
  * doubles while the writes come in sequence.
  */
 static void copy_window(struct fault *f)
@@ -55,7 +55,8 @@ static int take_over(struct fault *f)
 	}
 	if (!all_shown)
 		return fault_show(f, from, to, AS_MAP_POPULATE);
-	err = platform->as_protect(f->mm->as, fault_addr(f, from), (u64)(to - from) << PAGE_SHIFT, pte_access(f->v, e[f->index]));
+	err = platform->as_protect(f->mm->as, fault_addr(f, from), (u64)(to - from) << PAGE_SHIFT,
+				   pte_access(f->v, e[f->index]));
 	for (u32 i = from; i < to && !err; i++)
 		e[i] = (e[i] & ~(u64)PTE_VIEW) | pte_view(pte_access(f->v, e[i]));
 	if (err)
@@ -64,8 +65,8 @@ static int take_over(struct fault *f)
 }
 
 /*
- * Replace entries [from, from + n) by copies in one run of the memory file; fewer if there is no such run, but the faulting
- * page is among them.
+ * Replace entries [from, from + n) by copies in one run of the memory file; fewer if there is no such run, but the
+ * faulting page is among them.
  */
 static int copy_entries(struct fault *f, u32 from, u32 n)
 {
@@ -109,9 +110,9 @@ static bool may_move(u64 e)
 }
 
 /*
- * A platform shows each run by one mapping, and the host gives a process no more than 65,530. When an mm has become so
- * scattered that this is near, whole stretches are copied to one place, whether they are shared or not. Those that are our
- * own may be written by a sibling at this moment, so all are hidden first.
+ * A platform shows each run by one mapping, and the host gives a process no more than 65,530. When an mm has become
+ * so scattered that this is near, whole stretches are copied to one place, whether they are shared or not. Those that
+ * are our own may be written by a sibling at this moment, so all are hidden first.
  */
 static int copy_stretch(struct fault *f)
 {
@@ -128,7 +129,8 @@ static int copy_stretch(struct fault *f)
 	if (err)
 		return err;
 	for (u32 i = from; i < to; i++)
-		e[i] |= PTE_COW;		/* should only a part find a place, the rest is taken over when it is touched */
+		/* Should only a part find a place, the rest is taken over when it is touched. */
+		e[i] |= PTE_COW;
 	return copy_entries(f, from, to - from);
 }
 

@@ -26,9 +26,15 @@ void fault_window(struct fault *f, u64 bytes)
 
 /* ---- the stack ---- */
 
+/* What a stack keeps clear of above `below`; nothing above inaccessible memory or another stack. */
+static u64 guard_below(const struct vma *below)
+{
+	return below->prot && !(below->flags & MAP_GROWSDOWN) ? STACK_GUARD_GAP : 0;
+}
+
 /*
- * Extend the GROWSDOWN vma above `addr` down to it. It grows by whole windows where it may, so that the next faults find it
- * grown. NULL if there is none, or the limit or the guard gap forbids it.
+ * Extend the GROWSDOWN vma above `addr` down to it. It grows by whole windows where it may, so that the next faults
+ * find it grown. NULL if there is none, or the limit or the guard gap forbids it.
  */
 static struct vma *grow_stack(struct mm *mm, gva_t addr)
 {
@@ -40,7 +46,7 @@ static struct vma *grow_stack(struct mm *mm, gva_t addr)
 	below = vma_before(mm, v);
 	lowest = MAX(v->end - MIN(v->end, page_down(mm->stack_limit)), GUEST_MIN);
 	if (below)
-		lowest = MAX(lowest, below->end + (below->prot && !(below->flags & MAP_GROWSDOWN) ? STACK_GUARD_GAP : 0));
+		lowest = MAX(lowest, below->end + guard_below(below));
 	if (page < lowest)
 		return NULL;
 	start = MAX(align_down(page, (u64)knob_fault_around_kb << 10), lowest);
@@ -89,7 +95,9 @@ static int fault_again(struct fault *f)
 
 /* ---- how scattered the mm is ---- */
 
-/* `scatter` is an upper estimate of the mappings that the platform needs; it is only counted when it seems too large. */
+/*
+ * `scatter` is an upper estimate of the mappings that the platform needs; it is only counted when it seems too large.
+ */
 bool mm_scattered(struct mm *mm)
 {
 	struct pt_run run;
@@ -187,16 +195,21 @@ static bool is_data_segment(const struct vma *v)
 }
 
 /*
- * Show pages of a new file mapping that the page cache has already, before anyone asks: the libraries that every program maps
- * then cost no faults. They are not entered into the guest's page tables; the host does that around what is touched.
+ * Show pages of a new file mapping that the page cache has already, before anyone asks: the libraries that every
+ * program maps then cost no faults. They are not entered into the guest's page tables; the host does that around what
+ * is touched.
  */
 void fault_ahead(struct mm *mm, struct vma *v)
 {
 	u64 lo = v->offset >> PAGE_SHIFT, hi = lo + MIN(vma_pages(v), (u64)knob_map_ahead_kb >> 2), first = lo;
-	u64 flags = PTE_PRESENT | (vma_shared(v) ? cache_tracked(v->cache) ? PTE_CLEAN : 0 : PTE_COW), offsets[PT_LEAF_PAGES];
+	u64 flags = PTE_PRESENT, offsets[PT_LEAF_PAGES];
 
 	if (!v->prot || (!vma_shared(v) && v->prot & PROT_WRITE))
 		return;
+	if (!vma_shared(v))
+		flags |= PTE_COW;
+	else if (cache_tracked(v->cache))
+		flags |= PTE_CLEAN;
 	for (int runs = 0; runs < AHEAD_RUNS; runs++) {
 		u64 n = page_cache_peek(v->cache, &first, hi, offsets);
 		struct fault f = { .mm = mm, .v = v, .addr = v->start + ((first - lo) << PAGE_SHIFT) };

@@ -1,8 +1,8 @@
 /*
  * Fork of an mm: the child gets the parent's VMAs and pages, private ones shared copy-on-write.
  *
- * The parent loses its write access range by range in place before the child can run; the child is shown at once what the
- * parent had shown, in runs as long as they come, so that neither faults again for what was resident.
+ * The parent loses its write access range by range in place before the child can run; the child is shown at once what
+ * the parent had shown, in runs as long as they come, so that neither faults again for what was resident.
  */
 #include <stdlib.h>
 
@@ -27,9 +27,9 @@ static int protect_parent(struct mm *parent, struct vma *v, gva_t first, gva_t l
 }
 
 /*
- * Mark what is to be shared copy-on-write. A page of our own with more than one reference is pinned: the sentry may be
- * reading a file into it. Were it shared, the parent's next write would copy it and lose what arrives later; so it stays the
- * parent's, and the child gets its copy now.
+ * Mark what is to be shared copy-on-write. A page of our own with more than one reference is pinned: the sentry may
+ * be reading a file into it. Were it shared, the parent's next write would copy it and lose what arrives later; so it
+ * stays the parent's, and the child gets its copy now.
  */
 static int mark_parent(struct mm *parent, struct vma *v)
 {

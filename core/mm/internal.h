@@ -17,11 +17,13 @@
 
 #define MAX_VMAS	65530		/* vm.max_map_count */
 #define STACK_GUARD_GAP	((u64)256 << PAGE_SHIFT)
-#define SCATTERED	24000		/* runs in an mm from which on faults take larger windows: the host's limit is 65,530 */
+/* Runs in an mm from which on faults take larger windows: the host's limit is 65,530. */
+#define SCATTERED	24000
 #define SCATTERED_WINDOW ((u64)512 << 10)
 #define CACHE_RUN	16		/* pages a page cache asks for at a time */
 
-extern long knob_memory_mb, knob_recycle_mb, knob_fault_around_kb, knob_fault_max_kb, knob_cow_around_kb, knob_cow_file_kb, knob_map_ahead_kb;
+extern long knob_memory_mb, knob_recycle_mb, knob_fault_around_kb, knob_fault_max_kb, knob_cow_around_kb;
+extern long knob_cow_file_kb, knob_map_ahead_kb;
 extern long knob_takeover_kb, knob_fork_eager, knob_fork_populate, knob_cache_mb, knob_patch_after;
 
 /*
@@ -68,7 +70,8 @@ void vma_remove(struct mm *mm, struct vma *v, struct graveyard *dead);
 void graveyard_empty(struct graveyard *dead);		/* mm->lock not held */
 int vma_split(struct mm *mm, struct vma *v, gva_t at);	/* v keeps the lower part */
 struct vma *vma_merge(struct mm *mm, struct vma *v, struct graveyard *dead);	/* with both neighbours; the survivor */
-int vma_isolate(struct mm *mm, struct vma *v, gva_t start, gva_t end, struct vma **out);	/* split off [start,end) of v */
+/* Split off [start,end) of v. */
+int vma_isolate(struct mm *mm, struct vma *v, gva_t start, gva_t end, struct vma **out);
 void vma_set_start(struct mm *mm, struct vma *v, gva_t start);
 void vma_set_end(struct mm *mm, struct vma *v, gva_t end);
 void vma_set_flags(struct mm *mm, struct vma *v, u32 prot, u32 flags);	/* keeps the counters right */
@@ -97,10 +100,12 @@ static inline bool vma_is_data(u32 prot, u32 flags)
 }
 
 /* ---- zap.c ---- */
-int mm_hide(struct mm *mm, gva_t start, gva_t end);	/* the platform stops showing the range; an error changes nothing */
+/* The platform stops showing the range; an error changes nothing. */
+int mm_hide(struct mm *mm, gva_t start, gva_t end);
 void mm_drop(struct mm *mm, gva_t start, gva_t end);	/* entries and their references, hidden before */
 int mm_zap(struct mm *mm, gva_t start, gva_t end);	/* both */
-bool mm_zap_cache(struct mm *mm, struct page_cache *pc, u64 first, u64 last, bool anon);	/* takes mm->lock; file pages [first, last]; true: some were there */
+/* Takes mm->lock; file pages [first, last]; true: some were there. */
+bool mm_zap_cache(struct mm *mm, struct page_cache *pc, u64 first, u64 last, bool anon);
 /* Show one run's pages with what `v` and the entry allow; marks it. */
 int mm_show(struct mm *mm, struct vma *v, const struct pt_run *run, u32 how);	/* how: AS_MAP_* */
 int mm_reprotect(struct mm *mm, struct vma *v);		/* after a change of prot: what is shown follows it */
@@ -143,7 +148,8 @@ static inline gva_t fault_addr(const struct fault *f, u32 index)
 {
 	return align_down(f->addr, PT_LEAF_SIZE) + ((u64)index << PAGE_SHIFT);
 }
-int fault_show(struct fault *f, u32 from, u32 to, u32 how);	/* show entries [from, to), all present, in as few calls as can be */
+/* Show entries [from, to), all present, in as few calls as can be. */
+int fault_show(struct fault *f, u32 from, u32 to, u32 how);
 bool mm_scattered(struct mm *mm);
 void fault_ahead(struct mm *mm, struct vma *v);		/* a new mapping of a file */
 int fault_cow(struct fault *f);
@@ -159,12 +165,23 @@ enum { CACHE_DIRTY = 1, CACHE_WMAPPED = 2, CACHE_PRESENT = 4 };	/* low bits of r
  * -ENOMEM, -EIO. `write`: about to be mapped writable.
  */
 int page_cache_grab(struct page_cache *pc, u64 index, u64 lo, u64 hi, bool write, u64 *first, u64 *offsets);
-/* The first pages at or above *first and below hi that are there: as grab, but nothing is made; 0: none. At most a leaf's. */
+/*
+ * The first pages at or above *first and below hi that are there: as grab, but nothing is made; 0: none. At most a
+ * leaf's.
+ */
 u64 page_cache_peek(struct page_cache *pc, u64 *first, u64 hi, u64 *offsets);
-void page_cache_reclaim(u64 pages);			/* drop clean pages that a store can give again; any lock of ours may be held */
+/* Drop clean pages that a store can give again; any lock of ours may be held. */
+void page_cache_reclaim(u64 pages);
 bool page_cache_has(struct page_cache *pc, u64 index);
-/* Does anyone need to hear of writes through mappings: to write pages back, or to know which ones the store can't give again? */
-static inline bool cache_tracked(const struct page_cache *pc) { return pc->ops && (pc->ops->writeback || pc->ops->fill); }
+/*
+ * Does anyone need to hear of writes through mappings: to write pages back, or to know which ones the store can't
+ * give again?
+ */
+static inline bool cache_tracked(const struct page_cache *pc)
+{
+	return pc->ops && (pc->ops->writeback || pc->ops->fill);
+}
+
 struct page_cache *shared_anon_create(u64 size);
 void shared_anon_get(struct page_cache *pc);
 void shared_anon_put(struct page_cache *pc);

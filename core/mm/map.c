@@ -248,7 +248,8 @@ void mm_populate(struct mm *mm, gva_t addr, u64 len)
 		if (!v->prot)
 			addr = v->end;
 		else if (!(pt_get(mm->pt, addr) & PTE_SHOWN))
-			err = fault_locked(mm, addr, v->prot & PROT_WRITE && !vma_shared(v) ? ACCESS_WRITE : ACCESS_READ);
+			err = fault_locked(mm, addr, (v->prot & PROT_WRITE) && !vma_shared(v) ? ACCESS_WRITE
+												: ACCESS_READ);
 		if (v->prot)
 			addr += PAGE_SIZE;
 		pthread_mutex_unlock(&mm->lock);
@@ -257,7 +258,8 @@ void mm_populate(struct mm *mm, gva_t addr, u64 len)
 
 /* ---- mprotect ---- */
 
-static int protect_one(struct mm *mm, struct vma *v, gva_t start, gva_t end, u32 prot, struct graveyard *dead, gva_t *next)
+static int protect_one(struct mm *mm, struct vma *v, gva_t start, gva_t end, u32 prot, struct graveyard *dead,
+		       gva_t *next)
 {
 	u32 old = v->prot;
 	int err;
@@ -311,7 +313,7 @@ int mm_protect(struct mm *mm, gva_t addr, u64 len, u32 prot)
 	while (!err && addr < end) {
 		struct vma *v = vma_find(mm, addr);
 
-		err = v ? protect_one(mm, v, addr, end, prot & (PROT_READ | PROT_WRITE | PROT_EXEC), &dead, &addr) : -ENOMEM;
+		err = v ? protect_one(mm, v, addr, end, prot & 7, &dead, &addr) : -ENOMEM;
 	}
 	pthread_mutex_unlock(&mm->lock);
 	graveyard_empty(&dead);

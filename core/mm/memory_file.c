@@ -4,9 +4,9 @@
  * It is cut into chunks of 2 MiB, each with a bitmap of free pages. Chunks stand on lists by the largest naturally
  * aligned free run they have, last freed first, so that memory still warm is handed out again first.
  *
- * Free memory is either clean (a hole in the file, reads as zeros) or dirty (still holds old bytes). Clearing a dirty page
- * when it is handed out costs less than punching it out and faulting it in again, so up to mm.recycle_mb of it is kept and
- * only the rest is punched out, a chunk at a time.
+ * Free memory is either clean (a hole in the file, reads as zeros) or dirty (still holds old bytes). Clearing a dirty
+ * page when it is handed out costs less than punching it out and faulting it in again, so up to mm.recycle_mb of it
+ * is kept and only the rest is punched out, a chunk at a time.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,7 +28,8 @@
 struct chunk {
 	u64 free[WORDS];		/* a set bit: free */
 	u64 dirty[WORDS];		/* of the free ones: holds old bytes */
-	u64 cleared[WORDS];		/* was cleared by us, so the sentry's own page table has it, until it is punched out */
+	/* Was cleared by us, so the sentry's own page table has it, until it is punched out. */
+	u64 cleared[WORDS];
 	TAILQ_ENTRY(chunk) link;	/* on by_order[order], unless order is -1 */
 	TAILQ_ENTRY(chunk) dirty_link;	/* on with_dirty, if ndirty */
 	int order;			/* largest free aligned run is 1 << order pages; -1: none */
@@ -139,7 +140,8 @@ fail:
 static u64 runs_in_word(u64 w, int order)
 {
 	static const u64 starts[] = {
-		~0ull, 0x5555555555555555, 0x1111111111111111, 0x0101010101010101, 0x0001000100010001, 0x0000000100000001, 1,
+		~0ull, 0x5555555555555555, 0x1111111111111111, 0x0101010101010101,
+		0x0001000100010001, 0x0000000100000001, 1,
 	};
 
 	for (int i = 0; i < order; i++)
@@ -198,7 +200,10 @@ static void set_ndirty(struct chunk *c, u32 n)
 
 static u64 word_mask(u32 from, u32 n) { return (n >= 64 ? ~0ull : (1ull << n) - 1) << from; }
 
-/* Take pages [first, first + n) of a chunk; `dirty` gets the bits of those that hold old bytes, `cold` of those never cleared. */
+/*
+ * Take pages [first, first + n) of a chunk; `dirty` gets the bits of those that hold old bytes, `cold` of those never
+ * cleared.
+ */
 static void take(struct chunk *c, u32 first, u32 n, u64 dirty[WORDS], u64 cold[WORDS])
 {
 	u32 ndirty = c->ndirty;
@@ -446,8 +451,8 @@ static void free_run(u64 page, u64 n)
 }
 
 /*
- * Put one reference; true if it was the last. A count of one is ours alone, and can only grow through a reference, so no
- * locked instruction is needed then.
+ * Put one reference; true if it was the last. A count of one is ours alone, and can only grow through a reference, so
+ * no locked instruction is needed then.
  */
 static bool put_page(u64 page)
 {

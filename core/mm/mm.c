@@ -36,7 +36,10 @@ fail:
 
 void mm_get(struct mm *mm) { atomic_fetch_add_explicit(&mm->refs, 1, memory_order_relaxed); }
 
-/* Nobody else can reach the mm now, but truncate, which looks at the VMAs on its cache's list until they are unlinked. */
+/*
+ * Nobody else can reach the mm now, but truncate, which looks at the VMAs on its cache's list until they are
+ * unlinked.
+ */
 static void mm_destroy(struct mm *mm)
 {
 	struct graveyard dead = { NULL };
@@ -91,7 +94,10 @@ int mm_snapshot(struct mm *mm, bool count, struct vma_info **out, size_t *n)
 		return -ENOMEM;
 	}
 	RB_FOREACH(v, vma_tree, &mm->vmas) {
-		info[i] = (struct vma_info){ v->start, v->end, v->prot, v->flags, v->file, v->offset, v->name, 0, 0, 0 };
+		info[i] = (struct vma_info){
+			.start = v->start, .end = v->end, .prot = v->prot, .flags = v->flags,
+			.file = v->file, .offset = v->offset, .name = v->name,
+		};
 		if (v->file)
 			file_get(v->file);
 		if (count)

@@ -31,7 +31,8 @@ struct page_cache;
  * own error. Every page has a reference count; a page whose last reference goes is recycled, and is always
  * handed out zeroed unless the caller says that it overwrites all of it.
  */
-int memory_file_init(u64 limit);			/* bytes; 0: knob mm.memory_mb, or else a share of what the host has free */
+/* Bytes; 0: knob mm.memory_mb, or else a share of what the host has free. */
+int memory_file_init(u64 limit);
 const struct backing *memory_file(void);
 int memory_alloc(u64 npages, bool zero, u64 *offset);	/* a contiguous run, one reference a page; npages <= 512 */
 void memory_get(u64 offset, u64 npages);
@@ -44,7 +45,10 @@ static inline void *memory_ptr(u64 offset) { return memory_file()->base + offset
 /* ---- page cache: a file's pages in the memory file; embedded in an inode ---- */
 
 struct page_cache_ops {
-	/* Fill the zeroed pages [index, index+n) from the file's store; bytes past its end stay zero. NULL: zeros (tmpfs). */
+	/*
+	 * Fill the zeroed pages [index, index+n) from the file's store; bytes past its end stay zero. NULL: zeros
+	 * (tmpfs).
+	 */
 	int (*fill)(struct page_cache *pc, u64 index, u64 n, void *dst);
 	/* Write `len` bytes at `pos` back to the store (bind mounts); NULL where memory is the store. */
 	int (*writeback)(struct page_cache *pc, u64 pos, const void *src, u64 len);
@@ -67,7 +71,8 @@ ssize_t page_cache_read(struct page_cache *pc, const struct iovec *iov, int iovc
 ssize_t page_cache_write(struct page_cache *pc, const struct iovec *iov, int iovcnt, u64 pos);	/* grows size */
 int page_cache_truncate(struct page_cache *pc, u64 size);	/* drops pages past it in every mm, zeroes the tail */
 int page_cache_punch(struct page_cache *pc, u64 pos, u64 len);	/* with a store: after the store's own hole was made */
-int page_cache_allocate(struct page_cache *pc, u64 pos, u64 len);	/* fallocate: pages for the range; size is the caller's */
+/* Fallocate: pages for the range; size is the caller's. */
+int page_cache_allocate(struct page_cache *pc, u64 pos, u64 len);
 int page_cache_sync(struct page_cache *pc);
 s64 page_cache_seek(struct page_cache *pc, u64 pos, bool data);	/* SEEK_DATA, SEEK_HOLE; -ENXIO */
 u64 page_cache_resident(struct page_cache *pc);			/* pages held, for st_blocks */
@@ -80,7 +85,8 @@ struct vma {
 	u32 prot;			/* PROT_* */
 	u32 flags;			/* MAP_SHARED or MAP_PRIVATE, MAP_GROWSDOWN, MAP_NORESERVE, VMA_* below */
 	struct file *file;		/* holds a reference; NULL for anonymous */
-	struct page_cache *cache;	/* file's, or a private one for shared anonymous memory; NULL for private anonymous */
+	/* File's, or a private one for shared anonymous memory; NULL for private anonymous. */
+	struct page_cache *cache;
 	u64 offset;			/* of `start` in the file, bytes */
 	const char *name;		/* static: "[heap]", "[stack]", "[vdso]"; NULL otherwise */
 
@@ -155,7 +161,8 @@ struct remap_request {
 s64 mm_remap(struct mm *mm, const struct remap_request *req);
 gva_t mm_brk(struct mm *mm, gva_t brk, u64 limit_as, u64 limit_data);	/* the break as it then is */
 int mm_advise(struct mm *mm, gva_t addr, u64 len, int advice);
-int mm_lock(struct mm *mm, gva_t addr, u64 len, u32 lock, u64 limit);	/* lock: VMA_LOCKED, | VMA_ONFAULT, or 0 to unlock */
+/* Lock: VMA_LOCKED, | VMA_ONFAULT, or 0 to unlock. */
+int mm_lock(struct mm *mm, gva_t addr, u64 len, u32 lock, u64 limit);
 int mm_lock_all(struct mm *mm, u32 current, u32 future, u64 limit);	/* each as `lock` above */
 int mm_sync(struct mm *mm, gva_t addr, u64 len, int flags);		/* msync */
 int mm_incore(struct mm *mm, gva_t addr, u64 n, u8 *vec);		/* mincore of n pages; -ENOMEM */

@@ -61,7 +61,8 @@ static int insert_run(struct page_cache *pc, u64 index, u64 offset, u64 n)
 	return 0;
 }
 
-enum content { FILL, ZERO, RAW };	/* from the store if there is one; zeros; whatever, the caller writes all of it */
+/* From the store if there is one; zeros; whatever, the caller writes all of it. */
+enum content { FILL, ZERO, RAW };
 
 /* Make page `index`, and those missing around it in [lo, hi). */
 static int make_pages(struct page_cache *pc, u64 index, u64 lo, u64 hi, enum content content)

@@ -2,7 +2,8 @@
  * Reclaim: pages of files that have a store can be read again, so they are the first to go when memory is short, or
  * when they are more than mm.cache_mb. Only clean pages that nobody but their cache refers to are dropped.
  *
- * Runs in whoever needs memory, with an mm's and a cache's lock held perhaps: so caches are only tried, never waited for.
+ * Runs in whoever needs memory, with an mm's and a cache's lock held perhaps: so caches are only tried, never waited
+ * for.
  */
 #include <stdlib.h>
 

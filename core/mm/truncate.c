@@ -2,10 +2,10 @@
  * Truncating a page cache and punching holes: the file's side first, then every mm that maps the pages.
  *
  * mm->lock comes before pc->lock, so the mms are collected with references under pc->lock and visited after it is
- * released. A page-in that comes in between sees the new size; one that was already under way holds its mm's lock until its
- * page is in, and is found there. A fork may hand pages that are still there to a child that was not collected: so
- * there are more rounds until one finds nothing left; not without end, as guests may map new pages all the time. Whoever
- * keeps an old page after that has its own reference: that is stale, not unsafe.
+ * released. A page-in that comes in between sees the new size; one that was already under way holds its mm's lock
+ * until its page is in, and is found there. A fork may hand pages that are still there to a child that was not
+ * collected: so there are more rounds until one finds nothing left; not without end, as guests may map new pages all
+ * the time. Whoever keeps an old page after that has its own reference: that is stale, not unsafe.
  */
 #include <stdlib.h>
 

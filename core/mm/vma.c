@@ -83,7 +83,7 @@ struct vma *vma_dup(const struct vma *v)
 /* A store hears of what was written through a shared mapping at the latest when the mapping goes. */
 void vma_free(struct vma *v)
 {
-	if (v->file && v->cache && v->cache->ops && v->cache->ops->writeback && vma_shared(v) && !(v->flags & VMA_NOWRITE))
+	if (v->file && v->cache && vma_shared(v) && !(v->flags & VMA_NOWRITE))
 		page_cache_sync(v->cache);
 	if (v->flags & VMA_SHARED_ANON)
 		shared_anon_put(v->cache);

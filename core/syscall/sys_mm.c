@@ -12,7 +12,8 @@
 #ifndef MAP_SYNC
 #define MAP_SYNC	0x80000
 #endif
-#define MAP_KNOWN	(0xffff | MAP_STACK | MAP_HUGETLB | MAP_FIXED_NOREPLACE)	/* all flags but the encoded huge page size */
+/* All flags but the encoded huge page size. */
+#define MAP_KNOWN	(0xffff | MAP_STACK | MAP_HUGETLB | MAP_FIXED_NOREPLACE)
 #define MAP_LEGACY	(0xffff | MAP_STACK | MAP_HUGETLB | 0xfc000000)
 
 /* A limit as core/mm takes it: 0 is none, so a limit of nothing is one byte. */

@@ -43,7 +43,8 @@ long sys_get_mempolicy(struct task *t, const u64 *arg)
 	u64 flags = arg[4], bits = arg[2], nodes = flags & MPOL_F_MEMS_ALLOWED ? 1 : 0;
 	int mode = 0;
 
-	if (flags & ~(u64)(MPOL_F_NODE | MPOL_F_ADDR | MPOL_F_MEMS_ALLOWED) || bits > PAGE_SIZE * 8 || (arg[1] && !bits))
+	if (flags & ~(u64)(MPOL_F_NODE | MPOL_F_ADDR | MPOL_F_MEMS_ALLOWED) || bits > PAGE_SIZE * 8 ||
+	    (arg[1] && !bits))
 		return -EINVAL;
 	if ((flags & MPOL_F_MEMS_ALLOWED) && flags & (MPOL_F_NODE | MPOL_F_ADDR))
 		return -EINVAL;
@@ -59,8 +60,9 @@ long sys_get_mempolicy(struct task *t, const u64 *arg)
 }
 
 /*
- * Guests run on host threads, so the host's barrier for all of them is one for a guest's threads too, whoever they belong to. It
- * waits for every CPU to pass through the host kernel's scheduler, which also makes instruction streams consistent.
+ * Guests run on host threads, so the host's barrier for all of them is one for a guest's threads too, whoever they
+ * belong to. It waits for every CPU to pass through the host kernel's scheduler, which also makes instruction streams
+ * consistent.
  */
 static long host_barrier(int cmd)
 {

@@ -51,6 +51,12 @@ static bool segments_at(struct segments *s, gva_t *addr, u64 *len)
 	return true;
 }
 
+static bool same_user(const struct cred *a, const struct cred *b)
+{
+	return a->euid == b->euid && a->euid == b->suid && a->euid == b->uid &&
+	       a->egid == b->egid && a->egid == b->sgid && a->egid == b->gid;
+}
+
 /* As for ptrace: the same user, or the capability. */
 static int remote_mm(struct task *t, int pid, struct mm **out)
 {
@@ -63,8 +69,7 @@ static int remote_mm(struct task *t, int pid, struct mm **out)
 		return -ESRCH;
 	pthread_mutex_lock(&other->tg->lock);
 	if (other->mm) {
-		bool same = c->euid == other->cred->euid && c->euid == other->cred->suid && c->euid == other->cred->uid &&
-			    c->egid == other->cred->egid && c->egid == other->cred->sgid && c->egid == other->cred->gid;
+		bool same = same_user(c, other->cred);
 
 		err = -EPERM;
 		if (other->tg == t->tg || (same && other->mm->dumpable == 1) || cred_capable(c, CAP_SYS_PTRACE)) {

@@ -1,6 +1,6 @@
 /*
- * Random memory calls with hostile arguments, straight into core/mm over the fake platform: nothing may crash or hang, and what
- * the platform shows must stay what the page table and the VMAs allow.
+ * Random memory calls with hostile arguments, straight into core/mm over the fake platform: nothing may crash or
+ * hang, and what the platform shows must stay what the page table and the VMAs allow.
  *
  *	fuzz_mm [runs [seed]]		default 10000 runs of 40 calls, seed 1
  */
@@ -25,7 +25,8 @@ static u64 any(u64 n) { return ((u64)random() << 31 ^ random()) % n; }
 static gva_t address(void)
 {
 	static const u64 edges[] = {
-		0, 1, P, GUEST_MIN - P, GUEST_MIN, GUEST_END - P, GUEST_END, GUEST_END + P, 1ull << 47, 1ull << 63, ~0ull, -P, -P + 1,
+		0, 1, P, GUEST_MIN - P, GUEST_MIN, GUEST_END - P, GUEST_END, GUEST_END + P, 1ull << 47, 1ull << 63,
+		~0ull, -P, -P + 1,
 	};
 
 	switch (any(16)) {
@@ -42,7 +43,9 @@ static gva_t address(void)
 
 static u64 length(void)
 {
-	static const u64 edges[] = { 0, 1, P - 1, P + 1, GUEST_END, GUEST_END - BASE, 1ull << 47, 1ull << 63, ~0ull, -P, -BASE };
+	static const u64 edges[] = {
+		0, 1, P - 1, P + 1, GUEST_END, GUEST_END - BASE, 1ull << 47, 1ull << 63, ~0ull, -P, -BASE,
+	};
 
 	switch (any(12)) {
 	case 0:
@@ -68,7 +71,8 @@ static void map(struct mm *mm)
 	struct map_request req = {
 		.addr = address(), .len = length(), .prot = any(10) ? any(8) : (u32)random(), .flags = flags(),
 		.offset = any(8) ? any(64) * P : length() & PAGE_MASK,
-		.limit_as = any(10) ? 0 : length(), .limit_data = any(10) ? 0 : length(), .limit_memlock = any(3) ? 0 : 64 * P,
+		.limit_as = any(10) ? 0 : length(), .limit_data = any(10) ? 0 : length(),
+		.limit_memlock = any(3) ? 0 : 64 * P,
 	};
 	u32 kind = any(4);
 
@@ -81,8 +85,9 @@ static void map(struct mm *mm)
 
 static void remap(struct mm *mm)
 {
-	mm_remap(mm, &(struct remap_request){ .addr = address() & (any(9) ? PAGE_MASK : ~0ull), .len = length(), .new_addr = address(),
-					      .new_len = length(), .flags = any(8), .limit_as = any(10) ? 0 : length() });
+	mm_remap(mm, &(struct remap_request){
+		.addr = address() & (any(9) ? PAGE_MASK : ~0ull), .len = length(), .new_addr = address(),
+		.new_len = length(), .flags = any(8), .limit_as = any(10) ? 0 : length() });
 }
 
 static void use(struct mm *mm)

@@ -76,7 +76,8 @@ static void policy(void)
 	if (syscall(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0) == -1 && errno == ENOSYS)
 		return;
 	CHECK(mode == MPOL_DEFAULT);
-	CHECK(syscall(SYS_get_mempolicy, NULL, mask, 1024, NULL, MPOL_F_MEMS_ALLOWED) == 0 || errno == EFAULT || errno == EINVAL);
+	CHECK(syscall(SYS_get_mempolicy, NULL, mask, 1024, NULL, MPOL_F_MEMS_ALLOWED) == 0 || errno == EFAULT ||
+	      errno == EINVAL);
 	CHECK_ERRNO(syscall(SYS_set_mempolicy, 77, NULL, 0), EINVAL);
 	CHECK(syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0) == 0);
 }

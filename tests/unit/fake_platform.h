@@ -1,6 +1,6 @@
 /*
- * A platform for unit tests of core/mm: it records what is shown at each page of an address space, checks every call, and
- * lets the test touch memory as a guest would. Also the few functions of the file layer that core/mm calls.
+ * A platform for unit tests of core/mm: it records what is shown at each page of an address space, checks every call,
+ * and lets the test touch memory as a guest would. Also the few functions of the file layer that core/mm calls.
  */
 #ifndef TG_TESTS_FAKE_PLATFORM_H
 #define TG_TESTS_FAKE_PLATFORM_H
@@ -201,13 +201,14 @@ static inline void check_mm(struct mm *mm)
 
 static inline s64 map_anon(struct mm *mm, gva_t addr, u64 len, u32 prot, u32 flags)
 {
-	return mm_map(mm, &(struct map_request){ .addr = addr, .len = len, .prot = prot, .flags = flags | MAP_ANONYMOUS });
+	return mm_map(mm, &(struct map_request){
+		.addr = addr, .len = len, .prot = prot, .flags = flags | MAP_ANONYMOUS });
 }
 
 static inline s64 map_file(struct mm *mm, gva_t addr, u64 len, u32 prot, u32 flags, struct fake_file *f, u64 offset)
 {
-	return mm_map(mm, &(struct map_request){ .addr = addr, .len = len, .prot = prot, .flags = flags, .file = &f->file,
-						 .offset = offset });
+	return mm_map(mm, &(struct map_request){
+		.addr = addr, .len = len, .prot = prot, .flags = flags, .file = &f->file, .offset = offset });
 }
 
 #endif

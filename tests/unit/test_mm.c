@@ -308,7 +308,9 @@ static void protect(void **state)
 
 static s64 remap(gva_t addr, u64 len, u64 new_len, u32 flags, gva_t to)
 {
-	return mm_remap(mm, &(struct remap_request){ .addr = addr, .len = len, .new_len = new_len, .flags = flags, .new_addr = to });
+	struct remap_request req = { .addr = addr, .len = len, .new_len = new_len, .flags = flags, .new_addr = to };
+
+	return mm_remap(mm, &req);
 }
 
 static void remaps(void **state)
@@ -583,10 +585,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(map_errors), T(limits), T(merge_and_gaps), T(untouched_costs_nothing), T(fault_around), T(fault_errors),
-		T(write_only_is_readable), T(stack_growth), T(memory_full), T(fork_isolates), T(fork_pinned), T(fork_advice),
-		T(shared_stays_shared), T(scattered_writes), T(protect), T(remaps), T(heap), T(advice), T(private_file),
-		T(shared_file_writeback), T(truncation), T(read_write_seek), T(reclaim), T(strings), T(pins), T(futex_words),
+		T(map_errors), T(limits), T(merge_and_gaps), T(untouched_costs_nothing), T(fault_around),
+		T(fault_errors), T(write_only_is_readable), T(stack_growth), T(memory_full), T(fork_isolates),
+		T(fork_pinned),
+		T(fork_advice), T(shared_stays_shared), T(scattered_writes), T(protect), T(remaps), T(heap),
+		T(advice), T(private_file),
+		T(shared_file_writeback), T(truncation), T(read_write_seek), T(reclaim), T(strings),
+		T(pins), T(futex_words),
 	};
 
 	if (memory_file_init((u64)512 << 20))

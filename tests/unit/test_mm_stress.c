@@ -1,6 +1,6 @@
 /*
- * A random walk over address spaces: map, write, fork, unmap, mprotect, mremap, madvise, truncate, uaccess; what a guest
- * reads is compared with a model, and the invariants of the page table with what the platform shows.
+ * A random walk over address spaces: map, write, fork, unmap, mprotect, mremap, madvise, truncate, uaccess; what a
+ * guest reads is compared with a model, and the invariants of the page table with what the platform shows.
  */
 #include "fake_platform.h"
 
@@ -64,7 +64,8 @@ static void do_map(struct world *w)
 	else if (kind == 1)
 		assert_int_equal(map_anon(w->mm, at(from), n * PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED), at(from));
 	else
-		assert_int_equal(map_file(w->mm, at(from), n * PAGE_SIZE, prot, (kind == 2 ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED,
+		assert_int_equal(map_file(w->mm, at(from), n * PAGE_SIZE, prot,
+					  (kind == 2 ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED,
 					  kind == 2 ? &fixed : &changing, shift * PAGE_SIZE), at(from));
 	if (kind == 1)
 		objects[nobjects++] = calloc(n, sizeof(u32));
@@ -195,8 +196,9 @@ static void do_remap(struct world *w)
 	range(&from, &n);
 	if (to + n > PAGES)
 		return;
-	got = mm_remap(w->mm, &(struct remap_request){ .addr = at(from), .new_addr = at(to), .len = n * PAGE_SIZE,
-						       .new_len = n * PAGE_SIZE, .flags = MREMAP_MAYMOVE | MREMAP_FIXED });
+	got = mm_remap(w->mm, &(struct remap_request){
+		.addr = at(from), .new_addr = at(to), .len = n * PAGE_SIZE, .new_len = n * PAGE_SIZE,
+		.flags = MREMAP_MAYMOVE | MREMAP_FIXED });
 	if (got < 0)
 		return;
 	memcpy(moved, &w->page[from], n * sizeof(struct page));

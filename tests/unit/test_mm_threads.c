@@ -1,6 +1,6 @@
 /*
- * Threads on shared address spaces: touch, copy, map, unmap, protect, fork and truncate at the same time. Built for ThreadSanitizer;
- * each thread owns a slot of every page and nobody else writes it, so lost writes show too.
+ * Threads on shared address spaces: touch, copy, map, unmap, protect, fork and truncate at the same time. Built for
+ * ThreadSanitizer; each thread owns a slot of every page and nobody else writes it, so lost writes show too.
  */
 #include "fake_platform.h"
 
