@@ -80,13 +80,14 @@ struct platform_state {
 	char reason[TEXT_LEN];			/* why it cannot run here; empty if it can */
 };
 
-#define VARIANTS_MAX	32
+#define VARIANTS_MAX	64
 
 struct variants {
 	struct variant items[VARIANTS_MAX];
 	size_t count;
 	struct platform_state known[VARIANTS_MAX];	/* what the sentry offers, runnable or not */
 	size_t nknown;
+	struct json_t *sentry;			/* its own list, with all knobs; NULL: none */
 	char note[TEXT_LEN];			/* why there is no sentry to ask, or empty */
 };
 
@@ -134,6 +135,7 @@ struct suite {
 	unsigned int timeout_s;			/* for one launch */
 	bool both_placements;			/* for all workloads, not only where the workload asks for it */
 	bool sandbox_twins;			/* twins under every platform, not only natively */
+	bool ablation;				/* each platform again with each optimisation switched off */
 };
 
 struct cell {

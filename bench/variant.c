@@ -71,7 +71,7 @@ static void learn_platforms(struct variants *v, const char *build_dir)
 		learn_platform(v, o);
 	if (!v->nknown)
 		snprintf(v->note, sizeof(v->note), "trapgate platforms --json names no platform: native and floors only");
-	json_decref(root);
+	v->sentry = root;
 }
 
 static const struct platform_state *known_platform(const struct variants *v, const char *name)
@@ -121,6 +121,48 @@ static void add_variant(struct variants *v, const char *platform, const char *kn
 			add_knob(item, opt->knobs[i]);
 }
 
+/* ---- ablation: the sentry's list says by which value each optimisation is switched off ---- */
+
+static void add_ablated(struct variants *v, const char *platform, const json_t *knobs, const struct options *opt)
+{
+	char assignment[TEXT_LEN];
+	const json_t *knob;
+	size_t i;
+
+	json_array_foreach(knobs, i, knob) {
+		const char *name = json_string_value(json_object_get(knob, "name"));
+		const char *off = json_string_value(json_object_get(knob, "off"));
+
+		if (!name || !off)
+			continue;
+		snprintf(assignment, sizeof(assignment), "%s=%s", name, off);
+		add_variant(v, platform, assignment, opt);
+	}
+}
+
+static void add_ablations(struct variants *v, const char *platform, const struct options *opt)
+{
+	const json_t *list = json_object_get(v->sentry, "platforms"), *o;
+	size_t i;
+
+	json_array_foreach(list, i, o) {
+		const char *name = json_string_value(json_object_get(o, "name"));
+
+		if (name && !strcmp(name, platform))
+			add_ablated(v, platform, json_object_get(o, "knobs"), opt);
+	}
+	add_ablated(v, platform, json_object_get(v->sentry, "knobs"), opt);
+}
+
+static void add_platform(struct variants *v, const char *platform, const char *knobs, const struct options *opt)
+{
+	const struct suite *suite = suite_find(opt->suite);
+
+	add_variant(v, platform, knobs, opt);
+	if (suite && suite->ablation)
+		add_ablations(v, platform, opt);
+}
+
 static int unknown_platform(const struct variants *v, const char *name)
 {
 	const char *names[VARIANTS_MAX + 1] = { "native" }, *near;
@@ -153,7 +195,7 @@ static int add_asked(struct variants *v, char *item, const struct options *opt)
 		complain("platform %s cannot run here: %s", item, p->reason);
 		return opt->skip_missing ? 0 : EXIT_MISSING;
 	}
-	add_variant(v, item, knobs ? knobs : "", opt);
+	add_platform(v, item, knobs ? knobs : "", opt);
 	return 0;
 }
 
@@ -170,7 +212,7 @@ int variants_make(struct variants *v, const struct options *opt)
 	if (!opt->platforms) {
 		for (i = 0; i < v->nknown; i++)
 			if (!v->known[i].reason[0])
-				add_variant(v, v->known[i].name, "", opt);
+				add_platform(v, v->known[i].name, "", opt);
 		return 0;
 	}
 	copy = strdup(opt->platforms);

@@ -74,6 +74,7 @@ struct knob {
 	long def, min, max;		/* min and max for INT only */
 	const char *const *choices;	/* CHOICE: NULL-terminated; BOOL is spelled on|off */
 	const char *help;		/* one line, with the unit */
+	const char *off;		/* the value that switches the optimisation off (suite ablation); NULL: none */
 };
 
 struct platform_config {

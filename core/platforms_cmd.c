@@ -17,6 +17,8 @@ static json_t *knob_json(const struct knob *k)
 	knob_format(k, *k->value, now, sizeof(now));
 	o = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", k->name, "kind", kinds[k->kind], "default", def, "value", now,
 		      "help", k->help);
+	if (k->off)
+		json_object_set_new(o, "off", json_string(k->off));
 	if (k->kind == KNOB_INT) {
 		json_object_set_new(o, "min", json_integer(k->min));
 		json_object_set_new(o, "max", json_integer(k->max));

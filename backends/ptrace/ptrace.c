@@ -19,10 +19,14 @@ const struct backing *ptrace_memory;
 static long batch = 1;
 
 static const struct knob knobs[] = {
-	{ "ptrace.pin", KNOB_BOOL, &ptrace_pin, 1, 0, 1, NULL, "a task's sentry thread and its stub thread share one CPU" },
-	{ "ptrace.balance", KNOB_BOOL, &ptrace_balance, 1, 0, 1, NULL, "a task that waits long for its CPU moves to an idle one" },
-	{ "ptrace.batch", KNOB_BOOL, &batch, 1, 0, 1, NULL, "mappings wait for the next switch and are made together" },
-	{ "ptrace.pool", KNOB_INT, &stub_pool_size, 2, 0, 64, NULL, "stub processes kept ready for forks" },
+	{ "ptrace.pin", KNOB_BOOL, &ptrace_pin, 1, 0, 1, NULL, "a task's sentry thread and its stub thread share one CPU",
+	  "off" },
+	{ "ptrace.balance", KNOB_BOOL, &ptrace_balance, 1, 0, 1, NULL, "a task that waits long for its CPU moves to an idle one",
+	  "off" },
+	{ "ptrace.batch", KNOB_BOOL, &batch, 1, 0, 1, NULL, "mappings wait for the next switch and are made together",
+	  "off" },
+	{ "ptrace.pool", KNOB_INT, &stub_pool_size, 2, 0, 64, NULL, "stub processes kept ready for forks",
+	  "0" },
 	{ .name = NULL },
 };
 

@@ -21,15 +21,15 @@ struct platform_counters systrap_count;
 static const char *const handoffs[] = { "auto", "spin", "futex", NULL };
 
 static const struct knob knobs[] = {
-	{ .name = "systrap.patch", .kind = KNOB_BOOL, .value = &systrap_patch, .def = 1,
+	{ .name = "systrap.patch", .off = "off", .kind = KNOB_BOOL, .value = &systrap_patch, .def = 1,
 	  .help = "rewrite call sites into jumps that need no signal" },
-	{ .name = "systrap.handoff", .kind = KNOB_CHOICE, .value = &systrap_handoff, .def = HANDOFF_AUTO, .choices = handoffs,
+	{ .name = "systrap.handoff", .off = "futex", .kind = KNOB_CHOICE, .value = &systrap_handoff, .def = HANDOFF_AUTO, .choices = handoffs,
 	  .help = "how control is handed over: spin on two CPUs, futex on one, or whichever pays" },
-	{ .name = "systrap.spin_us", .kind = KNOB_INT, .value = &systrap_spin_us, .def = 100, .min = 0, .max = 10000,
+	{ .name = "systrap.spin_us", .off = "0", .kind = KNOB_INT, .value = &systrap_spin_us, .def = 100, .min = 0, .max = 10000,
 	  .help = "microseconds to spin for the other side before sleeping" },
-	{ .name = "systrap.pin", .kind = KNOB_BOOL, .value = &systrap_pin, .def = 1,
+	{ .name = "systrap.pin", .off = "off", .kind = KNOB_BOOL, .value = &systrap_pin, .def = 1,
 	  .help = "place task and stub threads on chosen CPUs" },
-	{ .name = "systrap.pool", .kind = KNOB_INT, .value = &systrap_pool, .def = 2, .min = 0, .max = 64,
+	{ .name = "systrap.pool", .off = "0", .kind = KNOB_INT, .value = &systrap_pool, .def = 2, .min = 0, .max = 64,
 	  .help = "stub processes kept ready for the next fork or exec" },
 	{ .name = NULL },
 };

@@ -31,7 +31,7 @@ static long knob_vdso = 1;
 const struct knob loader_knobs[] = {
 	{ .name = "loader.aslr", .kind = KNOB_BOOL, .value = &knob_aslr, .def = 1,
 	  .help = "random addresses for programs, heap, mmap and stack; off: the same ones every run" },
-	{ .name = "vdso.enable", .kind = KNOB_BOOL, .value = &knob_vdso, .def = 1,
+	{ .name = "vdso.enable", .off = "off", .kind = KNOB_BOOL, .value = &knob_vdso, .def = 1,
 	  .help = "give guests a vDSO, so that reading a clock needs no switch" },
 	{ 0 },
 };

@@ -140,11 +140,11 @@ void thread_group_put(struct thread_group *tg)
 
 /* ---- the sandbox as a whole ---- */
 
-static long knob_max = 4096;
+static long knob_max = 2048;
 
 const struct knob task_knobs[] = {
-	{ "task.max", KNOB_INT, &knob_max, 4096, 1, 100000, NULL,
-	  "tasks that all guests together may have; each costs a host thread and, on most platforms, a stub thread" },
+	{ "task.max", KNOB_INT, &knob_max, 2048, 1, 100000, NULL,
+	  "tasks that all guests together may have; each costs a host thread and, on most platforms, a stub thread", NULL },
 	{ .name = NULL },
 };
 
