@@ -12,8 +12,9 @@
 #include "lib/types.h"
 
 /*
- * Sleep while *word == seen, until `deadline` (CLOCK_MONOTONIC ns; UINT64_MAX: none). 0 after a wake-up or for no reason, -EAGAIN if
- * the word differed, -ETIMEDOUT. Host signals end it early as 0: the caller looks at its word again anyway.
+ * Sleep while *word == seen, until `deadline` (CLOCK_MONOTONIC ns; UINT64_MAX: none). 0 after a wake-up or for no
+ * reason, -EAGAIN if the word differed, -ETIMEDOUT. Host signals end it early as 0: the caller looks at its word
+ * again anyway.
  */
 static inline int host_futex_wait(atomic_uint *word, u32 seen, u64 deadline)
 {

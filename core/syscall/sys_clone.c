@@ -73,7 +73,7 @@ long sys_clone3(struct task *t, const u64 *arg)
 	err = copy_in_struct(t, &a, sizeof(a), arg[0], arg[1]);
 	if (err)
 		return err;
-	if (a.set_tid || a.set_tid_size)		/* needs a privilege over the pid namespace that nobody has here */
+	if (a.set_tid || a.set_tid_size)		/* a privilege over the pid namespace: nobody has it */
 		return a.set_tid_size > 32 || !a.set_tid != !a.set_tid_size ? -EINVAL : -EPERM;
 	if (a.flags & (CLONE_DETACHED | CSIGNAL) || a.exit_signal > NSIG_GUEST)
 		return -EINVAL;

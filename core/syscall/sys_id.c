@@ -160,7 +160,7 @@ long sys_setgid(struct task *t, const u64 *arg)
 	return gid == c->gid || gid == c->sgid ? change_gids(t, KEEP, gid, KEEP) : -EPERM;
 }
 
-/* The saved id follows the effective one if the real one is set, or the effective one becomes other than the real was. */
+/* The saved id follows the effective one if the real one is set, or the effective one is set to another than it. */
 long sys_setreuid(struct task *t, const u64 *arg)
 {
 	const struct cred *c = t->cred;
@@ -224,8 +224,9 @@ long sys_getresgid(struct task *t, const u64 *arg)
 }
 
 /* Capabilities that only make sense over files come and go with fsuid 0. */
-#define FS_CAPS	((u64)1 << CAP_CHOWN | (u64)1 << CAP_MKNOD | (u64)1 << CAP_DAC_OVERRIDE | (u64)1 << CAP_DAC_READ_SEARCH | \
-		 (u64)1 << CAP_FOWNER | (u64)1 << CAP_FSETID | (u64)1 << CAP_LINUX_IMMUTABLE | (u64)1 << CAP_MAC_OVERRIDE)
+#define CAP(c)	((u64)1 << CAP_##c)
+#define FS_CAPS	(CAP(CHOWN) | CAP(MKNOD) | CAP(DAC_OVERRIDE) | CAP(DAC_READ_SEARCH) | CAP(FOWNER) | CAP(FSETID) | \
+		 CAP(LINUX_IMMUTABLE) | CAP(MAC_OVERRIDE))
 
 /* setfsuid and setfsgid return the old id whatever happens. */
 long sys_setfsuid(struct task *t, const u64 *arg)

@@ -67,7 +67,8 @@ static int check_new(struct task *t, int resource, const struct rlimit *old, con
 }
 
 /* Swaps in *new if there is one; *old is what was. */
-static int do_prlimit(struct task *t, struct thread_group *tg, u32 resource, const struct rlimit *new, struct rlimit *old)
+static int do_prlimit(struct task *t, struct thread_group *tg, u32 resource, const struct rlimit *new,
+		      struct rlimit *old)
 {
 	int err = 0;
 

@@ -323,13 +323,29 @@ static bool selected(struct task *t, const struct selection *s, struct task *oth
 	}
 }
 
+typedef int selected_fn(struct task *t, struct task *other, long *data);
+
+/* In one group, its lock held. *result: -ESRCH until somebody is selected. */
+static void for_threads(struct task *t, const struct selection *s, struct thread_group *tg, selected_fn *fn, long *data,
+			long *result)
+{
+	struct task *other;
+	int err;
+
+	TAILQ_FOREACH(other, &tg->threads, thread_link) {
+		if (!selected(t, s, other))
+			continue;
+		err = fn(t, other, data);
+		if (err || *result == -ESRCH)
+			*result = err;
+	}
+}
+
 /* Calls fn on every task that is selected, tasklist and its group's lock held; the last error, or -ESRCH for nobody. */
-static long for_selected(struct task *t, const struct selection *s, int (*fn)(struct task *, struct task *, long *), long *data)
+static long for_selected(struct task *t, const struct selection *s, selected_fn *fn, long *data)
 {
 	struct thread_group *tg;
-	struct task *other;
 	long result = -ESRCH;
-	int err;
 
 	pthread_rwlock_rdlock(&tasklist);
 	for (int id = 1; id < PID_MAX; id++) {
@@ -337,13 +353,7 @@ static long for_selected(struct task *t, const struct selection *s, int (*fn)(st
 		if (!tg)
 			continue;
 		pthread_mutex_lock(&tg->lock);
-		TAILQ_FOREACH(other, &tg->threads, thread_link) {
-			if (!selected(t, s, other))
-				continue;
-			err = fn(t, other, data);
-			if (err || result == -ESRCH)
-				result = err;
-		}
+		for_threads(t, s, tg, fn, data, &result);
 		pthread_mutex_unlock(&tg->lock);
 	}
 	pthread_rwlock_unlock(&tasklist);

@@ -10,8 +10,9 @@
  * the other: either the owner does not enter, or the kicker calls interrupt(), which sticks to the next switch if this
  * one is not under way yet. A sleeping owner is told by task_wake(), and looks at `work` after storing 2.
  *
- * A kicker may use t->ctx only while it is counted in `kickers` and has seen in_guest afterwards. The owner destroys its
- * context with in_guest false, after `kickers` fell to zero (task_quiesce): later kickers then see in_guest false.
+ * A kicker may use t->ctx only while it is counted in `kickers` and has seen in_guest afterwards. The owner
+ * destroys its context with in_guest false, after `kickers` fell to zero (task_quiesce): later kickers then see
+ * in_guest false.
  */
 #include <errno.h>
 #include <sched.h>

@@ -1,12 +1,12 @@
 /*
  * clone: a new thread or process.
  *
- * The child is made whole, its host thread started, and then it is linked, which nothing undoes. `start` tells the thread
- * what became of it: NEW -> GO, or ABANDON if linking failed. By the time the thread has started the maker has usually
- * said GO, so neither side sleeps. Until then the child is the maker's: nobody else can find it.
+ * The child is made whole, its host thread started, and then it is linked, which nothing undoes. `start` tells the
+ * thread what became of it: NEW -> GO, or ABANDON if linking failed. By the time the thread has started the maker
+ * has usually said GO, so neither side sleeps. Until then the child is the maker's: nobody else can find it.
  *
- * The context is made by the child's own thread, after GO. Backends bind contexts to their vehicles late, so only memory
- * can be short there; the child's group is then killed.
+ * The context is made by the child's own thread, after GO. Backends bind contexts to their vehicles late, so only
+ * memory can be short there; the child's group is then killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -70,7 +70,7 @@ bool task_begin(struct task *t)
 	free(t->start_fp);
 	t->start_fp = NULL;
 	if (t->set_child_tid)
-		put_user(t->mm, t->set_child_tid, &t->tid);	/* a bad address is the guest's affair, as in the kernel */
+		put_user(t->mm, t->set_child_tid, &t->tid);	/* a bad address is the guest's affair */
 	return true;
 }
 
@@ -96,9 +96,9 @@ static void start_abandon(struct task *t)
 #endif
 #define TLS_END		0x7ffffffff000ull		/* TASK_SIZE_MAX: what the kernel takes as an FS base */
 #define CLONE_KNOWN	(CSIGNAL | CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_PIDFD | CLONE_PTRACE | \
-			 CLONE_VFORK | CLONE_PARENT | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | \
-			 CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_UNTRACED | CLONE_CHILD_SETTID | CLONE_IO | \
-			 CLONE_CLEAR_SIGHAND)
+			 CLONE_VFORK | CLONE_PARENT | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
+			 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_UNTRACED | \
+			 CLONE_CHILD_SETTID | CLONE_IO | CLONE_CLEAR_SIGHAND)
 #define CLONE_NAMESPACES (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | \
 			  CLONE_NEWNET)
 

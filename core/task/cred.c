@@ -1,4 +1,5 @@
 /* Credentials, capabilities, and the count of tasks by user for RLIMIT_NPROC. Sandbox root is root inside only. */
+#include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
@@ -6,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/log.h"
 #include "task/internal.h"
 
 #define ALL_CAPS	(((u64)1 << (CAP_LAST_CAP + 1)) - 1)
@@ -86,13 +86,13 @@ void task_set_cred(struct task *t, struct cred *c)
 }
 
 /* The rules of capabilities(7) for a file without capabilities or set-id bits. */
-void cred_exec(struct task *t)
+int cred_exec(struct task *t)
 {
 	struct cred *c = cred_copy(t->cred);
 	bool root;
 
 	if (!c)
-		die("out of memory for credentials");
+		return -ENOMEM;
 	root = !(t->securebits & SECBIT_NOROOT) && (!c->uid || !c->euid);
 	c->suid = c->fsuid = c->euid;
 	c->sgid = c->fsgid = c->egid;
@@ -105,6 +105,7 @@ void cred_exec(struct task *t)
 	}
 	t->securebits &= ~SECBIT_KEEP_CAPS;
 	task_set_cred(t, c);
+	return 0;
 }
 
 /* ---- tasks by user ---- */
@@ -136,13 +137,13 @@ void user_charge(u32 uid, int n)
 	u = find_user(uid);
 	if (!u && n > 0) {
 		u = calloc(1, sizeof(*u));
-		if (!u)
-			die("out of memory for a user");
-		u->uid = uid;
-		TAILQ_INSERT_HEAD(&users, u, link);
+		if (u) {
+			u->uid = uid;
+			TAILQ_INSERT_HEAD(&users, u, link);
+		}
 	}
-	if (u) {
-		u->ntasks += n;
+	if (u) {			/* without memory for a user its tasks go uncounted */
+		u->ntasks += n < 0 && !u->ntasks ? 0 : n;
 		if (!u->ntasks) {
 			TAILQ_REMOVE(&users, u, link);
 			free(u);

@@ -198,10 +198,12 @@ static int replace_program(struct task *t, struct mm *mm, const struct load_resu
 		err = unshare_files(t);
 	if (err)
 		return err;
+	err = cred_exec(t);
+	if (err)
+		return err;
 	fd_table_exec(t->files, t);
 	signal_flush_exec(t);
 	posix_timers_exec(t->tg);
-	cred_exec(t);
 	t->rseq = 0;
 	t->restart_fn = NULL;
 	set_comm(t, res->comm);

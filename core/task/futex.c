@@ -5,9 +5,10 @@
  * takes that lock after the guest has changed the word: so either the waiter sees the new value, or the waker finds the
  * waiter. The word is pinned while it is read, and never while anybody sleeps.
  *
- * A waiter lives on its task's stack. Waking one is done in two steps: it is unlinked under the bucket's lock (bucket
- * becomes NULL), then, with no lock held, marked `woken` and its task woken; after `woken` it may be gone at any moment.
- * A waiter that gives up and finds itself unlinked waits for `woken`, which is a few instructions away.
+ * A waiter lives on its task's stack. Waking one is done in two steps: it is unlinked under the bucket's lock
+ * (bucket becomes NULL), then, with no lock held, marked `woken` and its task woken; after `woken` it may be gone
+ * at any moment. A waiter that gives up and finds itself unlinked waits for `woken`, which is a few instructions
+ * away.
  *
  * Two buckets are locked in the order of their addresses. A bucket lock is a leaf: uaccess happens before it is taken.
  */
@@ -26,7 +27,7 @@
 
 struct futex_waiter {
 	TAILQ_ENTRY(futex_waiter) link;	/* locked by the bucket */
-	_Atomic(struct futex_bucket *) bucket;	/* NULL: not queued. Changed under the lock of the old and the new one */
+	_Atomic(struct futex_bucket *) bucket;	/* NULL: not queued. Changed under the locks of old and new */
 	struct futex_key key;		/* likewise */
 	u32 bitset;
 	struct task *task;
@@ -244,7 +245,8 @@ int futex_wait_many(struct task *t, const struct futex_wait_spec *spec, int n, u
 /* ---- waking ---- */
 
 /* Bucket's lock held. Unlinks at most n that match; returns how many. */
-static int take_waiters(struct futex_bucket *b, const struct futex_key *key, int n, u32 bitset, struct futex_waiter **list)
+static int take_waiters(struct futex_bucket *b, const struct futex_key *key, int n, u32 bitset,
+			struct futex_waiter **list)
 {
 	struct futex_waiter *w, *next;
 	int taken = 0;

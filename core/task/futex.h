@@ -18,7 +18,7 @@ int futex_wait(struct task *t, gva_t addr, bool shared, u32 val, u64 deadline, u
 int futex_wait_many(struct task *t, const struct futex_wait_spec *spec, int n, u64 deadline);
 /* Number woken. */
 int futex_wake(struct task *t, gva_t addr, bool shared, int n, u32 bitset);
-/* Wakes n and moves at most `move` to `to`; cmp: only if the word is still *cmp. Number woken, and with cmp plus the moved. */
+/* Wakes n and moves at most `move` to `to`; cmp: only if the word is still *cmp. Number woken and moved. */
 int futex_requeue(struct task *t, gva_t addr, gva_t to, bool shared, int n, int move, const u32 *cmp);
 int futex_wake_op(struct task *t, gva_t addr, gva_t addr2, bool shared, int n, int n2, u32 op);
 

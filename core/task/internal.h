@@ -32,7 +32,7 @@ struct sighand *sighand_new(void);
 struct sighand *sighand_copy(struct sighand *s);
 void sighand_put(struct sighand *s);
 extern struct thread_group *init_group;			/* group 1 */
-extern cpu_set_t sandbox_cpus;				/* what the sentry may use; a task's thread may be pinned to fewer */
+extern cpu_set_t sandbox_cpus;				/* the sentry's; a task's thread may be pinned to fewer */
 extern _Atomic bool sandbox_ending;			/* the first guest process is gone: no new tasks */
 bool sandbox_add_task(void);				/* false: task.max reached, or ending */
 void sandbox_remove_task(void);
@@ -58,18 +58,20 @@ void pgrp_leave(struct thread_group *tg);
 
 /* ---- exit.c, wait.c, stop.c ---- */
 void task_release_mm(struct task *t);			/* own thread: robust list, clear_child_tid, vfork parent */
-bool stop_settle(struct thread_group *tg);		/* tg->lock held; true: the stop is complete, notify the parent */
+bool stop_settle(struct thread_group *tg);		/* tg->lock held; true: stop complete, notify the parent */
 void thread_group_reap(struct thread_group *tg);	/* tasklist held for writing; tg is a zombie */
 void thread_group_kill_others(struct task *t);		/* tg->lock held */
-void thread_group_notify(struct thread_group *tg, int code, int status);	/* tasklist held: SIGCHLD of a stop or a continue */
-void pgrp_check_orphaned(struct pgrp *g, struct thread_group *ignored);	/* tasklist held; SIGHUP and SIGCONT if it has stopped members */
+/* SIGCHLD of a stop or a continue; tasklist held. */
+void thread_group_notify(struct thread_group *tg, int code, int status);
+/* SIGHUP and SIGCONT to an orphaned group that has stopped members; tasklist held. */
+void pgrp_check_orphaned(struct pgrp *g, struct thread_group *ignored);
 
 /* ---- limits by user (cred.c) ---- */
 void user_charge(u32 uid, int n);
 u32 user_tasks(u32 uid);
 void task_set_cred(struct task *t, struct cred *c);	/* consumes the reference */
 struct cred *cred_copy(const struct cred *c);
-void cred_exec(struct task *t);				/* capabilities and saved ids over execve */
+int cred_exec(struct task *t);				/* capabilities and saved ids over execve */
 struct cred *cred_initial(void);			/* the sentry's own user */
 
 #endif

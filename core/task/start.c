@@ -100,7 +100,7 @@ static struct task *make_first(struct fs_place *place)
 	return t;
 }
 
-/* As execvp(3): a name without a slash is looked for in the guest's PATH. The last "permission denied" wins over "none". */
+/* As execvp(3): a name without a slash is looked for in the guest's PATH. "Permission denied" wins over "none". */
 static int open_program(struct task *t, const char *name, char *const envp[], char *path, struct file **file)
 {
 	const char *dirs = "/usr/local/bin:/usr/bin:/bin";

@@ -2,8 +2,9 @@
  * Job control stops of a thread group.
  *
  * One thread takes the stop signal (task_stop_group) and sends TASK_STOP to the others; each thread then sleeps in
- * task_stop_wait(). The last one to do so completes the stop and tells the parent. SIGCONT, when it is sent and not when it is
- * taken, clears stop_signal; the first thread to wake tells the parent, because the sender may hold locks.
+ * task_stop_wait(). The last one to do so completes the stop and tells the parent. SIGCONT, when it is sent and not
+ * when it is taken, clears stop_signal; the first thread to wake tells the parent, because the sender may hold
+ * locks.
  */
 #include <errno.h>
 #include <sys/epoll.h>

@@ -194,8 +194,8 @@ void sandbox_first_gone(struct thread_group *first, int status)
 }
 
 /*
- * For tasks stuck in a host call or starved by thousands of others, counted from when the first process begins to end. The
- * backends' stubs die with the sentry anyway.
+ * For tasks stuck in a host call or starved by thousands of others, counted from when the first process begins to
+ * end. The backends' stubs die with the sentry anyway.
  */
 #define END_PATIENCE_S	5
 

@@ -98,7 +98,7 @@ struct thread_group {
 
 	TAILQ_HEAD(task_threads_head, task) threads;	/* live ones; locked by tasklist and lock: either to read */
 	int nthreads;			/* length of `threads` */
-	struct task *leader;		/* may be dead, and then is not in `threads`; NULL in group 1 and once reaped; locked likewise */
+	struct task *leader;		/* dead ones are not in `threads`; NULL in group 1 and once reaped; likewise */
 	struct task *exec_task;		/* lock: a thread in execve that waits for all others to end */
 
 	struct thread_group *parent;	/* all these locked by tasklist */
@@ -122,7 +122,7 @@ struct thread_group {
 	int nstopped;			/* lock: threads that have heard it */
 	bool stopped;			/* lock: all of them have */
 	bool stop_reported, continued;	/* lock: what wait4 still has to tell */
-	bool stop_taken;		/* lock: a stop signal is being acted on; false again if a SIGCONT overtakes it */
+	bool stop_taken;		/* lock: a stop signal is acted on; false again if a SIGCONT overtakes it */
 	bool notify_continued;		/* lock: the parent has not had its SIGCHLD for `continued` yet */
 	struct waitq stopped_wait;	/* stopped tasks sleep here until SIGCONT or SIGKILL */
 
@@ -145,7 +145,7 @@ struct task_sched {			/* remembered for the guest; the host schedules as it like
 struct task {
 	TAILQ_ENTRY(task) thread_link;
 	atomic_int refs;		/* pid table, running thread, waiters */
-	int tid;			/* tasklist to write (exec gives a thread its leader's); own thread reads without */
+	int tid;			/* tasklist to write (exec gives a thread its leader's); own reads without */
 	struct thread_group *tg;	/* immutable */
 
 	/* own */
@@ -190,7 +190,7 @@ struct task {
 	atomic_int kickers;		/* threads inside task_kick() that may use `ctx` */
 	atomic_int state;		/* 'R', 'S', 'T', 'Z' as /proc shows it */
 	atomic_uint start;		/* hand-shake of a new thread with its maker; see clone.c */
-	void *start_fp;			/* extended state to begin with; the maker's to fill, the new thread's to free */
+	void *start_fp;			/* extended state to begin with: the maker fills it, the new thread frees it */
 	int host_tid;
 	u32 stop_seq;			/* tg->lock: the last stop it has heard */
 	bool dead;			/* tg->lock: not in tg->threads any more */
@@ -230,8 +230,9 @@ void task_finish(struct task *t);			/* the last thing a task thread does; t may 
 /* ---- stopping (stop.c) ---- */
 void task_stop_group(struct task *t, int signo);	/* default action of a stop signal; own thread, no locks held */
 void task_stop_wait(struct task *t);			/* work bit TASK_STOP: sleep until continued or killed */
-void thread_group_continue(struct thread_group *tg);	/* SIGCONT was generated, whatever its disposition; tg->lock held */
-bool pgrp_orphaned(struct pgrp *g, struct thread_group *ignored);	/* tasklist held; `ignored` counts as gone, may be NULL */
+void thread_group_continue(struct thread_group *tg);	/* SIGCONT was sent, whatever its disposition; tg->lock held */
+/* tasklist held; `ignored` counts as gone, may be NULL */
+bool pgrp_orphaned(struct pgrp *g, struct thread_group *ignored);
 
 /* ---- pid table (pid.c). find: no reference, tasklist held; get: with one ---- */
 #define PID_MAX		32768
@@ -278,7 +279,7 @@ int task_wait_file(struct task *t, struct file *f, u32 events, u64 deadline);
 int signal_send_task(struct task *t, const union guest_siginfo *info);		/* -EAGAIN when the queue is full */
 int signal_send_group(struct thread_group *tg, const union guest_siginfo *info);
 int signal_send_pgrp(int pgid, const union guest_siginfo *info);		/* -ESRCH if empty; tasklist not held */
-void signal_info(union guest_siginfo *info, int signo, int code, struct task *from);	/* fills pid and uid; from may be NULL */
+void signal_info(union guest_siginfo *info, int signo, int code, struct task *from);	/* fills pid, uid; from may be NULL */
 void signal_force(struct task *t, int signo, int code, gva_t addr);		/* synchronous fault: cannot be ignored or blocked */
 bool signal_pending(struct task *t);
 /* Before entering the guest, if work & (TASK_SIGNAL | TASK_STOP): takes signals, builds frames, restarts calls. */

@@ -185,7 +185,8 @@ static void *set_b(void *arg)
 
 static void vectors(void)
 {
-	struct waitv v[2] = { { 0, (uintptr_t)&a, 2 | FUTEX_PRIVATE_FLAG, 0 }, { 0, (uintptr_t)&b, 2 | FUTEX_PRIVATE_FLAG, 0 } };
+	const uint32_t flags = 2 | FUTEX_PRIVATE_FLAG;
+	struct waitv v[2] = { { 0, (uintptr_t)&a, flags, 0 }, { 0, (uintptr_t)&b, flags, 0 } };
 	struct timespec ts;
 	pthread_t th;
 	long r;

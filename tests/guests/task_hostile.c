@@ -1,4 +1,4 @@
-/* Pointers and structures that a hostile program might give to the calls about tasks: its own errors, and nothing worse. */
+/* What a hostile program might give to the calls about tasks: it gets its own errors, and nothing worse. */
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <pthread.h>
@@ -56,11 +56,12 @@ static void tid_pointers(void)
 		_exit(0);
 	}
 	CHECK(status_of(pid) == 0);
-	pid = syscall(SYS_clone, CLONE_CHILD_SETTID | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, 0, BAD, KERNEL, 0);
+	pid = syscall(SYS_clone, CLONE_CHILD_SETTID | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD,
+		      0, BAD, KERNEL, 0);
 	if (!pid)
 		_exit(0);
 	CHECK(pid > 0 && status_of(pid) == 0);
-	pid = syscall(SYS_clone, SIGCHLD, 0x7ffffffffff8ul, 0, 0, 0);	/* a stack that is none, never touched by syscalls */
+	pid = syscall(SYS_clone, SIGCHLD, 0x7ffffffffff8ul, 0, 0, 0);	/* a stack that is none */
 	if (!pid)
 		syscall(SYS_exit, 0);
 	CHECK(pid > 0);
