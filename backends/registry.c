@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-extern const struct platform_ops ptrace_platform, systrap_platform;
+extern const struct platform_ops ptrace_platform, systrap_platform, kvm_platform;
 
-const struct platform_ops *const platforms[] = { &ptrace_platform, &systrap_platform, NULL };
+const struct platform_ops *const platforms[] = { &ptrace_platform, &systrap_platform, &kvm_platform, NULL };
 
 const struct platform_ops *platform_find(const char *name)
 {

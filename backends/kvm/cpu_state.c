@@ -1,0 +1,188 @@
+/* A vCPU's registers: as ring 0 wants them, and the extended state of contexts. The processor it shows is the host's. */
+#include "backends/kvm/kvm.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#ifndef KVM_VCPU_TSC_CTRL
+#define KVM_VCPU_TSC_CTRL 0
+#define KVM_VCPU_TSC_OFFSET 0
+#endif
+
+enum { MSR_SYSENTER_CS = 0x174, MSR_TSC_AUX = 0xc0000103 };
+#define MSR_STAR	0xc0000081
+#define MSR_LSTAR	0xc0000082
+#define MSR_CSTAR	0xc0000083
+#define MSR_SFMASK	0xc0000084
+/* What Linux clears at SYSCALL: all that a guest can set. */
+#define SFMASK		0x257fd5
+
+#define CR0_LONG_MODE	0x80050033u	/* PG AM WP NE ET MP PE */
+enum { CR4_PAE = 1 << 5, CR4_OSFXSR = 1 << 9, CR4_OSXMMEXCPT = 1 << 10, CR4_FSGSBASE = 1 << 16, CR4_OSXSAVE = 1 << 18,
+       CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21, CR4_PKE = 1 << 22, CR4_BASE = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT };
+enum { EFER_SCE = 1, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, EFER_NXE = 1 << 11 };
+enum { LEAF_FEATURES = 7, LEAF_XSTATE = 0xd, MAX_LEAVES = 256 };
+enum { SW_RESERVED = 464, SW_RESERVED_LEN = 48, XSAVE_HEADER = 512 };
+
+/* ---- CPUID ---- */
+
+/* Every leaf that KVM knows, with the host's own answers. */
+static int set_cpuid(struct vcpu *v)
+{
+	struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 entry[MAX_LEAVES]; } cpuid = { .head.nent = MAX_LEAVES };
+	u64 features = xstate_features();
+
+	if (ioctl(machine.kvm, KVM_GET_SUPPORTED_CPUID, &cpuid))
+		return -errno;
+	for (u32 i = 0; i < cpuid.head.nent; i++) {
+		struct kvm_cpuid_entry2 *e = &cpuid.entry[i];
+
+		if (e->function >> 16 == 0x4000)
+			continue;	/* the hypervisor's own */
+		__cpuid_count(e->function, e->index, e->eax, e->ebx, e->ecx, e->edx);
+		if (e->function == LEAF_XSTATE && !e->index) {
+			e->eax &= (u32)features;
+			e->edx &= features >> 32;
+		}
+	}
+	return ioctl(v->fd, KVM_SET_CPUID2, &cpuid) ? -errno : 0;
+}
+
+static u32 features_ebx(void)
+{
+	u32 a, b = 0, c, d;
+
+	__get_cpuid_count(LEAF_FEATURES, 0, &a, &b, &c, &d);
+	return b;
+}
+
+/* ---- descriptor tables ---- */
+
+static void fill_page(struct vcpu *v)
+{
+	u64 *gdt = (u64 *)(v->page + VCPU_GDT), tss = v->page_va + VCPU_TSS;
+	u64 rsp0 = v->page_va + VCPU_STACK_TOP, ist1 = v->page_va + VCPU_IST_TOP;
+
+	memset(v->page, 0, PAGE_SIZE);
+	gdt[SEL_KERNEL_CS >> 3] = 0x00af9b000000ffff;
+	gdt[SEL_KERNEL_SS >> 3] = 0x00cf93000000ffff;
+	gdt[SEL_USER_CS32 >> 3] = 0x00cffb000000ffff;
+	gdt[SEL_USER_SS >> 3] = 0x00cff3000000ffff;
+	gdt[SEL_USER_CS >> 3] = 0x00affb000000ffff;
+	gdt[SEL_TSS >> 3] = 0x67 | (tss & 0xffffff) << 16 | (u64)0x89 << 40 | (tss >> 24 & 0xff) << 56;
+	gdt[(SEL_TSS >> 3) + 1] = tss >> 32;
+	memcpy(v->page + VCPU_TSS + 4, &rsp0, sizeof(rsp0));
+	memcpy(v->page + VCPU_TSS + 36, &ist1, sizeof(ist1));
+	v->page[VCPU_TSS + 102] = 0x68;		/* I/O bitmap beyond the limit: no ports */
+}
+
+static void fill_sregs(struct vcpu *v, struct kvm_sregs *s)
+{
+	const struct kvm_segment unusable = { .unusable = 1 };
+	const u32 ebx = features_ebx();
+
+	s->cr0 = CR0_LONG_MODE;
+	s->cr4 = CR4_BASE;
+	if (xstate_features() > 3)
+		s->cr4 |= CR4_OSXSAVE;
+	if (ebx & bit_FSGSBASE)
+		s->cr4 |= CR4_FSGSBASE;
+	if (ebx & 1 << 7)
+		s->cr4 |= CR4_SMEP;
+	if (ebx & 1 << 20)
+		s->cr4 |= CR4_SMAP;
+	if (xstate_features() >> 9 & 1)
+		s->cr4 |= CR4_PKE;
+	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+	s->gdt.base = v->page_va + VCPU_GDT;
+	s->gdt.limit = SEL_TSS + 15;
+	s->idt.base = RING0_BASE + RING0_PAGE_IDT * PAGE_SIZE;
+	s->idt.limit = 4095;
+	s->tr = (struct kvm_segment){ .base = v->page_va + VCPU_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11, .present = 1 };
+	s->cs = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_CS, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
+	s->ss = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_SS, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
+	s->ds = s->es = s->fs = s->gs = s->ldt = unusable;
+}
+
+static int set_msrs(struct vcpu *v)
+{
+	struct { struct kvm_msrs head; struct kvm_msr_entry e[6]; } msrs = { .head.nmsrs = 6, .e = {
+		{ .index = MSR_STAR, .data = (u64)SEL_USER_CS32 << 48 | (u64)SEL_KERNEL_CS << 32 },
+		{ .index = MSR_LSTAR, .data = ring0_va(ring0_lstar) },
+		{ .index = MSR_CSTAR, .data = ring0_va(ring0_cstar) },
+		{ .index = MSR_SFMASK, .data = SFMASK },
+		{ .index = MSR_SYSENTER_CS, .data = 0 },	/* SYSENTER is #GP */
+		{ .index = MSR_TSC_AUX, .data = 0 },
+	} };
+	int n = ioctl(v->fd, KVM_SET_MSRS, &msrs);
+
+	return n < 5 ? -EIO : 0;		/* the last only where there is RDTSCP */
+}
+
+/* The guest's vDSO computes with the host's TSC. */
+static void show_host_tsc(struct vcpu *v)
+{
+	u64 offset = 0;
+	struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (u64)&offset };
+
+	ioctl(v->fd, KVM_SET_DEVICE_ATTR, &attr);
+}
+
+int vcpu_set_up(struct vcpu *v)
+{
+	struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs[0] = { .xcr = 0, .value = xstate_features() } };
+	struct kvm_sregs *s = &v->run->s.regs.sregs;
+	int err;
+
+	err = set_cpuid(v);
+	if (err)
+		return err;
+	fill_page(v);
+	if (ioctl(v->fd, KVM_GET_SREGS, s))
+		return -errno;
+	fill_sregs(v, s);
+	if (ioctl(v->fd, KVM_SET_SREGS, s))
+		return -errno;
+	if (xstate_features() > 3 && ioctl(v->fd, KVM_SET_XCRS, &xcrs))
+		return -errno;
+	err = set_msrs(v);
+	if (err)
+		return err;
+	show_host_tsc(v);
+	v->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	v->run->kvm_dirty_regs = 0;
+	return 0;
+}
+
+/* ---- extended state ---- */
+
+int vcpu_load_fp(struct vcpu *v, const void *image)
+{
+	u8 buf[XSAVE_MAX] __attribute__((aligned(64)));
+
+	memset(buf, 0, machine.xsave_size);
+	memcpy(buf, image, xstate_size());
+	memset(buf + SW_RESERVED, 0, SW_RESERVED_LEN);
+	count_host_calls(1);
+	return ioctl(v->fd, KVM_SET_XSAVE, buf) ? -errno : 0;
+}
+
+int vcpu_save_fp(struct vcpu *v, void *image)
+{
+	u8 buf[XSAVE_MAX] __attribute__((aligned(64))), *header = (u8 *)image + XSAVE_HEADER;
+	const unsigned long get = machine.xsave_size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
+	u64 bv;
+
+	count_host_calls(1);
+	if (ioctl(v->fd, get, buf))
+		return -errno;
+	memcpy(image, buf, xstate_size());
+	memset((u8 *)image + SW_RESERVED, 0, SW_RESERVED_LEN);
+	memcpy(&bv, header, sizeof(bv));
+	bv &= xstate_features();
+	memset(header, 0, 64);
+	memcpy(header, &bv, sizeof(bv));
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* The KVM platform: the table of operations, its knobs, and life. Guest code runs in ring 3 of a VM without devices. */
+#include "backends/kvm/kvm.h"
+
+extern const struct platform_ops kvm_platform;
+
+static const struct knob knobs[] = {
+	{ .name = "kvm.vcpus", .kind = KNOB_INT, .value = &kvm_vcpus, .def = 0, .min = 0, .max = 480,
+	  .help = "virtual CPUs at most; 0: eight a CPU, 32 at least" },
+	{ .name = NULL },
+};
+
+static void kvm_exit(void)
+{
+	vcpu_pool_exit();
+	machine_exit();
+	tables_exit();
+}
+
+static int kvm_init(const struct platform_config *config)
+{
+	int err = tables_init();
+
+	if (!err)
+		err = machine_init(config->memory);
+	if (!err)
+		err = vcpu_pool_init(config->ncpus);
+	if (err)
+		kvm_exit();
+	return err;
+}
+
+static void kvm_counters(struct platform_counters *out)
+{
+	*out = (struct platform_counters){ .host_calls = kvm_host_calls };
+	kvm_map_counters(out);
+}
+
+const struct platform_ops kvm_platform = {
+	.name		 = "kvm",
+	.help		 = "ring 3 of a virtual machine: needs /dev/kvm",
+	.knobs		 = knobs,
+	.probe		 = machine_probe,
+	.init		 = kvm_init,
+	.exit		 = kvm_exit,
+	.as_create	 = kvm_as_create,
+	.as_destroy	 = kvm_as_destroy,
+	.as_map		 = kvm_as_map,
+	.as_unmap	 = kvm_as_unmap,
+	.as_protect	 = kvm_as_protect,
+	.context_create	 = kvm_context_create,
+	.context_destroy = kvm_context_destroy,
+	.switch_to	 = kvm_switch_to,
+	.interrupt	 = kvm_interrupt,
+	.fp_read	 = kvm_fp_read,
+	.fp_write	 = kvm_fp_write,
+	.counters	 = kvm_counters,
+};
