@@ -136,9 +136,12 @@ int vcpu_set_up(struct vcpu *v)
 	struct kvm_sregs *s = &v->run->s.regs.sregs;
 	int err;
 
-	err = set_cpuid(v);
-	if (err)
-		return err;
+	if (!v->has_cpuid) {		/* which KVM lets nobody change later */
+		err = set_cpuid(v);
+		if (err)
+			return err;
+		v->has_cpuid = true;
+	}
 	fill_page(v);
 	if (ioctl(v->fd, KVM_GET_SREGS, s))
 		return -errno;

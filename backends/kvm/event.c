@@ -189,6 +189,21 @@ static bool read_frame(const struct vcpu *v, u32 vector, struct frame *f)
 	return true;
 }
 
+/*
+ * The software hypervisor makes `int n` of a gate that ring 3 may not use #UD; it is #GP of the gate. The guest may change the
+ * instruction meanwhile, and get the other signal.
+ */
+static bool refused_gate(struct vcpu *v, struct frame *f)
+{
+	u8 insn[2];
+
+	if (!pagetable_read(atomic_load(&v->running), f->rip, &insn[0], 1) ||
+	    !pagetable_read(atomic_load(&v->running), f->rip + 1, &insn[1], 1) || insn[0] != 0xcd)
+		return false;
+	f->error_code = (u64)insn[1] << 3 | 2;
+	return true;
+}
+
 static enum decoded vector_event(struct vcpu *v, u32 vector, struct guest_regs *regs, struct event *ev)
 {
 	struct frame f;
@@ -203,6 +218,8 @@ static enum decoded vector_event(struct vcpu *v, u32 vector, struct guest_regs *
 	 */
 	if (f.rip == ring0_va(ring0_lstar) && (vector == TRAP_PF || vector == TRAP_DB))
 		return syscall_event(v, f.rsp, regs, ev);
+	if (vector == TRAP_UD && refused_gate(v, &f))
+		vector = TRAP_GP;
 	get_from_frame(v, &f, regs);
 	if (vector == TRAP_PF)
 		fault_event(v, f.error_code, ev);

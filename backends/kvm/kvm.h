@@ -42,6 +42,9 @@ void machine_exit(void);
 gpa_t machine_data(u64 offset, u64 len);
 static inline u8 *machine_private(u32 page) { return machine.private + page * PAGE_SIZE; }
 
+/* The sentry's own view of memory that is in a page table. */
+u8 *machine_data_ptr(gpa_t gpa);
+
 /* The host forgets the pages of [gpa, gpa+len), data only: every shadow or nested mapping of them is gone on return. */
 int machine_forget(gpa_t gpa, u64 len);
 /* Every shadow page table is gone on return; costs each running guest a fault a page. */
@@ -78,6 +81,8 @@ void pagetable_destroy(struct address_space *as);
 int pagetable_map(struct address_space *as, gva_t addr, u64 len, gpa_t gpa, enum access prot, struct revoke *r);
 void pagetable_unmap(struct address_space *as, gva_t addr, u64 len, struct revoke *r);
 void pagetable_protect(struct address_space *as, gva_t addr, u64 len, enum access prot, struct revoke *r);
+/* What the guest may run at addr, within a page; false: nothing. Any thread, without core's lock. */
+bool pagetable_read(struct address_space *as, gva_t addr, u8 *buf, size_t len);
 void pagetable_init_kernel(void);		/* the shared part, in the private slot */
 
 /* ---- map.c ---- */
@@ -113,7 +118,7 @@ struct vcpu {
 	_Atomic bool busy;			/* some thread runs it, or takes it over */
 	struct context *owner;			/* whose extended state it holds; written by who holds busy */
 	struct vcpu *handoff;			/* pool.lock */
-	bool broken;				/* to be set up anew */
+	bool broken, has_cpuid;			/* broken: to be set up anew */
 
 	/* Of the run under way; for those who kick. */
 	_Atomic(struct address_space *) running;

@@ -131,6 +131,8 @@ gpa_t machine_data(u64 offset, u64 len)
 	return GPA_DATA + offset;
 }
 
+u8 *machine_data_ptr(gpa_t gpa) { return machine.memory->base + (gpa - GPA_DATA); }
+
 /*
  * Dropping the host's own mapping of the pages makes KVM drop every mapping of them in every guest page table, and
  * flush, before madvise returns; the memory file keeps what is in them. It is the one way that works

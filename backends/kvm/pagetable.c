@@ -8,6 +8,7 @@
 #include "backends/kvm/kvm.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, LEVELS = 4, ENTRIES = 512, EMPTY_MAX = 2048 };
 #define NX		((u64)1 << 63)
@@ -157,6 +158,23 @@ void pagetable_protect(struct address_space *as, gva_t addr, u64 len, enum acces
 				change(as, entry, table_live(leaf), (get(entry) & ADDRESS) | bits, r);
 		}
 	}
+}
+
+/* A table that is pruned meanwhile reads as zeroes or as another's: wrong bytes at worst, and the guest's own doing. */
+bool pagetable_read(struct address_space *as, gva_t addr, u8 *buf, size_t len)
+{
+	gva_t next;
+	gpa_t leaf;
+	u64 entry;
+
+	if (addr >= GUEST_END || (addr & ~PAGE_MASK) + len > PAGE_SIZE)
+		return false;
+	leaf = leaf_of(as, addr, false, &next);
+	entry = leaf ? get(table_at(leaf) + index_at(addr, 1)) : 0;
+	if (!(entry & P) || entry & NX || (entry & ADDRESS) < GPA_DATA)
+		return false;
+	memcpy(buf, machine_data_ptr(entry & ADDRESS) + (addr & ~PAGE_MASK), len);
+	return true;
 }
 
 /* ---- whole tables ---- */

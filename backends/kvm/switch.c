@@ -159,11 +159,7 @@ static bool set_system(struct kvm_sregs *s, const struct guest_regs *r, u64 root
 	changed |= set_segment(&s->gs, r->gs, r->gs_base);
 	changed |= set_segment(&s->ds, r->ds, 0);
 	changed |= set_segment(&s->es, r->es, 0);
-	if (s->cs.selector == SEL_KERNEL_CS)
-		return changed;
-	s->cs = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_CS, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
-	s->ss = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_SS, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
-	return true;
+	return changed;
 }
 
 static void set_general(struct vcpu *v, const struct guest_regs *r)
@@ -183,6 +179,13 @@ static void set_way_in(struct vcpu *v, const struct guest_regs *r)
 	struct kvm_regs *g = &v->run->s.regs.regs;
 	u64 frame[] = { r->rip, r->cs, r->eflags, r->rsp, r->ss };
 
+	/* Interrupted in ring 3. It stays there: the software hypervisor does not survive a way to ring 0 by KVM_SET_SREGS. */
+	if ((v->run->s.regs.sregs.cs.selector & 3) == 3) {
+		g->rip = r->rip;
+		g->rsp = r->rsp;
+		g->rflags = r->eflags;
+		return;
+	}
 	if (r->rcx == r->rip && r->r11 == r->eflags && r->cs == SEL_USER_CS && r->rip < CANONICAL_END - PAGE_SIZE &&
 	    !(r->eflags & EFLAGS_IRET)) {
 		g->rip = ring0_va(ring0_sysret);
@@ -201,7 +204,7 @@ static void load_regs(struct vcpu *v, struct address_space *as, const struct gue
 	sanitise(&r);
 	set_general(v, &r);
 	set_way_in(v, &r);
-	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;	/* KVM clears what it took: a run that never began took nothing */
 	if (set_system(&v->run->s.regs.sregs, &r, as->root))
 		v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
 }
