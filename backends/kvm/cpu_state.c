@@ -1,8 +1,9 @@
-/* A vCPU's registers: as ring 0 wants them, and the extended state of contexts. The processor it shows is the host's. */
+/* A vCPU's registers: as ring 0 wants them, and the extended state of contexts. The processor shown is the host's. */
 #include "backends/kvm/kvm.h"
 
 #include <cpuid.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -31,13 +32,17 @@ enum { SW_RESERVED = 464, SW_RESERVED_LEN = 48, XSAVE_HEADER = 512 };
 /* Every leaf that KVM knows, with the host's own answers. */
 static int set_cpuid(struct vcpu *v)
 {
-	struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 entry[MAX_LEAVES]; } cpuid = { .head.nent = MAX_LEAVES };
-	u64 features = xstate_features();
+	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + MAX_LEAVES * sizeof(cpuid->entries[0]));
+	const u64 features = xstate_features();
+	int err = 0;
 
-	if (ioctl(machine.kvm, KVM_GET_SUPPORTED_CPUID, &cpuid))
-		return -errno;
-	for (u32 i = 0; i < cpuid.head.nent; i++) {
-		struct kvm_cpuid_entry2 *e = &cpuid.entry[i];
+	if (!cpuid)
+		return -ENOMEM;
+	cpuid->nent = MAX_LEAVES;
+	if (ioctl(machine.kvm, KVM_GET_SUPPORTED_CPUID, cpuid))
+		err = -errno;
+	for (u32 i = 0; !err && i < cpuid->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
 
 		if (e->function >> 16 == 0x4000)
 			continue;	/* the hypervisor's own */
@@ -47,7 +52,10 @@ static int set_cpuid(struct vcpu *v)
 			e->edx &= features >> 32;
 		}
 	}
-	return ioctl(v->fd, KVM_SET_CPUID2, &cpuid) ? -errno : 0;
+	if (!err && ioctl(v->fd, KVM_SET_CPUID2, cpuid))
+		err = -errno;
+	free(cpuid);
+	return err;
 }
 
 static u32 features_ebx(void)
@@ -100,25 +108,32 @@ static void fill_sregs(struct vcpu *v, struct kvm_sregs *s)
 	s->gdt.limit = SEL_TSS + 15;
 	s->idt.base = RING0_BASE + RING0_PAGE_IDT * PAGE_SIZE;
 	s->idt.limit = 4095;
-	s->tr = (struct kvm_segment){ .base = v->page_va + VCPU_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11, .present = 1 };
-	s->cs = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_CS, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
-	s->ss = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_SS, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
+	s->tr = (struct kvm_segment){ .base = v->page_va + VCPU_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11,
+				      .present = 1 };
+	s->cs = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_CS, .type = 11, .present = 1, .s = 1, .l = 1,
+				      .g = 1 };
+	s->ss = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_SS, .type = 3, .present = 1, .s = 1, .db = 1,
+				      .g = 1 };
 	s->ds = s->es = s->fs = s->gs = s->ldt = unusable;
 }
 
 static int set_msrs(struct vcpu *v)
 {
-	struct { struct kvm_msrs head; struct kvm_msr_entry e[6]; } msrs = { .head.nmsrs = 6, .e = {
+	const struct kvm_msr_entry entries[] = {
 		{ .index = MSR_STAR, .data = (u64)SEL_USER_CS32 << 48 | (u64)SEL_KERNEL_CS << 32 },
 		{ .index = MSR_LSTAR, .data = ring0_va(ring0_lstar) },
 		{ .index = MSR_CSTAR, .data = ring0_va(ring0_cstar) },
 		{ .index = MSR_SFMASK, .data = SFMASK },
 		{ .index = MSR_SYSENTER_CS, .data = 0 },	/* SYSENTER is #GP */
 		{ .index = MSR_TSC_AUX, .data = 0 },
-	} };
-	int n = ioctl(v->fd, KVM_SET_MSRS, &msrs);
+	};
+	u64 buf[(sizeof(struct kvm_msrs) + sizeof(entries)) / sizeof(u64)];
+	struct kvm_msrs *msrs = (struct kvm_msrs *)buf;
 
-	return n < 5 ? -EIO : 0;		/* the last only where there is RDTSCP */
+	msrs->nmsrs = ARRAY_SIZE(entries);
+	memcpy(msrs->entries, entries, sizeof(entries));
+	/* The last is there only with RDTSCP. */
+	return ioctl(v->fd, KVM_SET_MSRS, msrs) < (int)ARRAY_SIZE(entries) - 1 ? -EIO : 0;
 }
 
 /* The guest's vDSO computes with the host's TSC. */

@@ -190,8 +190,8 @@ static bool read_frame(const struct vcpu *v, u32 vector, struct frame *f)
 }
 
 /*
- * The software hypervisor makes `int n` of a gate that ring 3 may not use #UD; it is #GP of the gate. The guest may change the
- * instruction meanwhile, and get the other signal.
+ * The software hypervisor makes `int n` of a gate that ring 3 may not use #UD; it is #GP of the gate. The guest may
+ * change the instruction meanwhile, and get the other signal.
  */
 static bool refused_gate(struct vcpu *v, struct frame *f)
 {
@@ -213,8 +213,8 @@ static enum decoded vector_event(struct vcpu *v, u32 vector, struct guest_regs *
 	if ((f.cs & RPL) != RPL)
 		return dead(v, ev, "an exception in ring 0, vector", vector);
 	/*
-	 * The software hypervisor lets SYSCALL go to LSTAR without leaving ring 3, where it can only fault. With TF set the
-	 * step over the SYSCALL comes first; the call is what native Linux would see.
+	 * The software hypervisor lets SYSCALL go to LSTAR without leaving ring 3, where it can only fault. With TF set
+	 * the step over the SYSCALL comes first; the call is what native Linux would see.
 	 */
 	if (f.rip == ring0_va(ring0_lstar) && (vector == TRAP_PF || vector == TRAP_DB))
 		return syscall_event(v, f.rsp, regs, ev);

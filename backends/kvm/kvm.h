@@ -15,12 +15,15 @@
 #include "backends/kvm/ring0/layout.h"
 #include "platform.h"
 
-enum { KICK_SIGNAL = SIGURG, XSAVE_MAX = 16384 };
+enum { KICK_SIGNAL = SIGURG, XSAVE_MAX = 16384 };	/* bytes; AMX fits */
 
 extern const u8 ring0_image[], ring0_lstar[], ring0_cstar[], ring0_iret[], ring0_sysret[], ring0_image_end[];
 
 /* Guest-virtual address of a place in ring 0's text. */
-static inline u64 ring0_va(const u8 *label) { return RING0_BASE + RING0_PAGE_TEXT * PAGE_SIZE + (u64)(label - ring0_image); }
+static inline u64 ring0_va(const u8 *label)
+{
+	return RING0_BASE + RING0_PAGE_TEXT * PAGE_SIZE + ((u64)label - (u64)ring0_image);
+}
 
 /* ---- machine.c: the VM and its slots ---- */
 
@@ -100,7 +103,8 @@ struct revoke {
 void revoke_add(struct revoke *r, gpa_t gpa, u64 len);
 int kvm_as_create(struct address_space **out);
 void kvm_as_destroy(struct address_space *as);
-int kvm_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file, u64 offset, u32 how);
+int kvm_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file, u64 offset,
+	       u32 how);
 int kvm_as_unmap(struct address_space *as, gva_t addr, u64 len);
 int kvm_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot);
 void kvm_map_counters(struct platform_counters *out);

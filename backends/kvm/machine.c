@@ -15,7 +15,8 @@
 struct machine machine = { .kvm = -1, .vm = -1 };
 u8 *machine_tables;
 
-enum { SLOT_PRIVATE, SLOT_SPARE, SLOT_TABLES, SLOT_DATA = SLOT_TABLES + TABLES_MAX / TABLES_STEP, MAX_DATA_SLOTS = 400 };
+enum { SLOT_PRIVATE, SLOT_SPARE, SLOT_TABLES, SLOT_DATA = SLOT_TABLES + TABLES_MAX / TABLES_STEP,
+       MAX_DATA_SLOTS = 400 };
 #define DATA_STEP	((u64)1 << 30)
 #define VIEW_ALIGN	((u64)2 << 20)
 #define GPA_SPARE	((gpa_t)1 << 30)	/* never in a page table */
@@ -38,7 +39,8 @@ static const struct {
 	{ KVM_CAP_SYNC_MMU, 1, "mappings that follow the host's (KVM_CAP_SYNC_MMU)" },
 	{ KVM_CAP_NR_MEMSLOTS, SLOT_DATA + 64, "enough memory slots (KVM_CAP_NR_MEMSLOTS)" },
 	{ KVM_CAP_IMMEDIATE_EXIT, 1, "immediate_exit (KVM_CAP_IMMEDIATE_EXIT, Linux 4.13)" },
-	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS, "registers in the run page (KVM_CAP_SYNC_REGS, Linux 4.17)" },
+	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS, 
+	  "registers in the run page (KVM_CAP_SYNC_REGS, Linux 4.17)" },
 	{ KVM_CAP_XSAVE, 1, "extended state (KVM_CAP_XSAVE)" },
 	{ KVM_CAP_XCRS, 1, "XCR0 (KVM_CAP_XCRS)" },
 	{ KVM_CAP_VCPU_EVENTS, 1, "pending exceptions (KVM_CAP_VCPU_EVENTS)" },
@@ -70,8 +72,8 @@ int machine_probe(char *why, size_t len)
 
 	if (kvm < 0) {
 		err = -errno;
-		snprintf(why, len, err == -ENOENT ? "there is no /dev/kvm (no hardware virtualisation, or the module is not loaded)"
-				 : "can't open /dev/kvm: %s", strerror(-err));
+		snprintf(why, len, err == -ENOENT ? "there is no /dev/kvm (no virtualisation, or no module for it)"
+						  : "can't open /dev/kvm: %s", strerror(-err));
 		return err;
 	}
 	err = check_capabilities(kvm, why, len);
@@ -103,7 +105,9 @@ static int set_slot(u32 slot, gpa_t gpa, void *host, u64 len)
 
 int machine_add_tables(u64 from, u64 to)
 {
-	return set_slot(SLOT_TABLES + from / (TABLES_STEP * PAGE_SIZE), GPA_TABLES + from, machine_tables + from, to - from);
+	const u32 slot = SLOT_TABLES + from / (TABLES_STEP * PAGE_SIZE);
+
+	return set_slot(slot, GPA_TABLES + from, machine_tables + from, to - from);
 }
 
 static int add_data_slot(u64 i)
@@ -168,16 +172,18 @@ static void *reserve(u64 len)
 
 static int map_view(const struct backing *memory)
 {
+	const int anonymous = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	const int file = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
 	u8 *at;
 
 	data.step = MAX(DATA_STEP, align_up(memory->size / (MAX_DATA_SLOTS - 1), DATA_STEP));
-	data.reserved = mmap(NULL, memory->size + VIEW_ALIGN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	data.reserved = mmap(NULL, memory->size + VIEW_ALIGN, PROT_NONE, anonymous, -1, 0);
 	if (data.reserved == MAP_FAILED) {
 		data.reserved = NULL;
 		return -ENOMEM;
 	}
 	at = (u8 *)align_up((u64)data.reserved, VIEW_ALIGN);
-	data.view = mmap(at, memory->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memory->fd, 0);
+	data.view = mmap(at, memory->size, PROT_READ | PROT_WRITE, file, memory->fd, 0);
 	return data.view == MAP_FAILED ? -errno : 0;
 }
 
@@ -234,7 +240,7 @@ int machine_init(const struct backing *memory)
 	err = map_view(memory);
 	if (err)
 		return err;
-	memcpy(machine_private(RING0_PAGE_TEXT), ring0_image, ring0_image_end - ring0_image);
+	memcpy(machine_private(RING0_PAGE_TEXT), ring0_image, (u64)ring0_image_end - (u64)ring0_image);
 	fill_idt();
 	pagetable_init_kernel();
 	err = set_slot(SLOT_PRIVATE, 0, machine.private, RING0_PAGES * PAGE_SIZE);

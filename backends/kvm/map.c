@@ -3,9 +3,9 @@
  * returns.
  *
  * Revoking is three steps. The entries are written. Then each vCPU that runs in the address space is made to leave
- * the guest once: it may have read an old entry and be about to act on it, and KVM does not look at the entry again. Then
- * the host forgets the pages, and with them KVM every mapping of them. Whoever enters or faults after the
- * first step finds the new entry.
+ * the guest once: it may have read an old entry and be about to act on it, and KVM does not look at the entry again.
+ * Then the host forgets the pages, and with them KVM every mapping of them. Whoever enters or faults after the first
+ * step finds the new entry.
  */
 #include "backends/kvm/kvm.h"
 

@@ -1,8 +1,8 @@
 /*
  * Four-level page tables, written by the sentry, walked by the processor or by KVM.
  *
- * The accessed and dirty bits are set from the start, so nobody else writes an entry, and entries compare exactly.
- * A table stays where it is linked until it is pruned or the address space goes: an entry of a higher level that
+ * The accessed and dirty bits are set from the start, so nobody else writes an entry, and entries compare exactly. A
+ * table stays where it is linked until it is pruned or the address space goes: an entry of a higher level that
  * changed would not be noticed under shadow paging (see tables.c).
  */
 #include "backends/kvm/kvm.h"

@@ -1,15 +1,15 @@
 /*
- * Contexts, and the switch: registers into the run page, KVM_RUN, registers out of it. One host call when nothing
- * but the guest's own registers changed.
+ * Contexts, and the switch: registers into the run page, KVM_RUN, registers out of it. One host call when nothing but
+ * the guest's own registers changed.
  *
- * Threats. A guest's registers are checked here before ring 0 loads them: rip canonical, selectors of ring 3, flags that
- * user code may have; so IRETQ and SYSRETQ don't fault. TF, AC, NT and RF are the guest's to set and act in ring 3 only.
- * IOPL is 0 and the TSS has no port bitmap: port and interrupt-flag instructions are #GP, as are HLT, control registers,
- * MSRs and VM instructions. The guest sees ring 0's addresses as supervisor pages: it learns that they are there, no
- * more, and can't change them. It may fault on its own stack as it likes: ring 0 does not use it. An exit costs the guest as
- * much as the sentry, and each runs on the task's own thread, so a flood of them slows nobody else. What KVM reports
- * beyond HLT (a triple fault, an emulation that failed) ends the thread group, with a line in the log, and the
- * vCPU is set up anew.
+ * Threats. A guest's registers are checked here before ring 0 loads them: rip canonical, selectors of ring 3, flags
+ * that user code may have; so IRETQ and SYSRETQ don't fault. TF, AC, NT and RF are the guest's to set and act in ring
+ * 3 only. IOPL is 0 and the TSS has no port bitmap: port and interrupt-flag instructions are #GP, as are HLT, control
+ * registers, MSRs and VM instructions. The guest sees ring 0's addresses as supervisor pages: it learns that they are
+ * there, no more, and can't change them. It may fault on its own stack as it likes: ring 0 does not use it. An exit
+ * costs the guest as much as the sentry, and each runs on the task's own thread, so a flood of them slows nobody
+ * else. What KVM reports beyond HLT (a triple fault, an emulation that failed) ends the thread group, with a line in
+ * the log, and the vCPU is set up anew.
  */
 #include "backends/kvm/kvm.h"
 
@@ -142,8 +142,8 @@ static bool set_segment(struct kvm_segment *seg, u64 sel, u64 base)
 	if (seg->selector == sel && seg->base == base)
 		return false;
 	if (sel == SEL_USER_SS)
-		*seg = (struct kvm_segment){ .base = base, .limit = ~0u, .selector = sel, .type = 3, .present = 1, .dpl = 3,
-					     .s = 1, .db = 1, .g = 1 };
+		*seg = (struct kvm_segment){ .base = base, .limit = ~0u, .selector = sel, .type = 3, .present = 1,
+					     .dpl = 3, .s = 1, .db = 1, .g = 1 };
 	else
 		*seg = (struct kvm_segment){ .base = base, .unusable = 1 };
 	return true;
@@ -179,7 +179,7 @@ static void set_way_in(struct vcpu *v, const struct guest_regs *r)
 	struct kvm_regs *g = &v->run->s.regs.regs;
 	u64 frame[] = { r->rip, r->cs, r->eflags, r->rsp, r->ss };
 
-	/* Interrupted in ring 3. It stays there: the software hypervisor does not survive a way to ring 0 by KVM_SET_SREGS. */
+	/* Interrupted in ring 3, it stays there: a way to ring 0 by KVM_SET_SREGS ends in a triple fault on PVM. */
 	if ((v->run->s.regs.sregs.cs.selector & 3) == 3) {
 		g->rip = r->rip;
 		g->rsp = r->rsp;
@@ -204,7 +204,8 @@ static void load_regs(struct vcpu *v, struct address_space *as, const struct gue
 	sanitise(&r);
 	set_general(v, &r);
 	set_way_in(v, &r);
-	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;	/* KVM clears what it took: a run that never began took nothing */
+	/* KVM clears what it took; a run that never began took nothing. */
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 	if (set_system(&v->run->s.regs.sregs, &r, as->root))
 		v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
 }
@@ -269,7 +270,7 @@ static void report_stop(struct context *ctx, struct vcpu *v, struct event *ev)
 /* Runs and decodes; again if KVM came back for nothing. */
 static int run_to_event(struct context *ctx, struct vcpu *v, struct guest_regs *regs, struct event *ev)
 {
-	bool stopped, ran = false;
+	bool stopped;
 
 	for (;;) {
 		int err = run_guest(ctx, v, &stopped);
@@ -291,13 +292,11 @@ static int run_to_event(struct context *ctx, struct vcpu *v, struct guest_regs *
 			report_stop(ctx, v, ev);
 			return 0;
 		}
-		if (ran)
-			continue;
-		ran = true;
 	}
 }
 
-static int enter(struct context *ctx, struct vcpu *v, struct address_space *as, struct guest_regs *regs, struct event *ev)
+static int enter(struct context *ctx, struct vcpu *v, struct address_space *as, struct guest_regs *regs,
+		 struct event *ev)
 {
 	int err = 0;
 

@@ -3,8 +3,8 @@
  * ran on it last, so a task that gets the same one again, as it does while there are enough, moves nothing.
  *
  * Whoever holds `busy` has the vCPU. Its owner takes it without a lock; anybody else, to give it another owner, under
- * pool.lock. When all are busy the next to be put is handed over to the first who waits, and one that runs for
- * long is asked to stop.
+ * pool.lock. When all are busy the next to be put is handed over to the first who waits, and one that runs for long
+ * is asked to stop.
  */
 #include "backends/kvm/kvm.h"
 
@@ -39,16 +39,18 @@ static void no_handler(int signo) { }
 
 /* ---- making one ---- */
 
-/* In KVM_RUN the kick's signal ends the run; everywhere else it waits, so that it disturbs no host call of the sentry. */
+/* In KVM_RUN the kick's signal ends the run; everywhere else it waits, and disturbs no host call of the sentry. */
 static int set_signal_mask(int fd)
 {
-	struct { struct kvm_signal_mask head; u64 set; } mask = { .head.len = sizeof(u64) };
+	u32 buf[(sizeof(struct kvm_signal_mask) + sizeof(u64)) / sizeof(u32)];
+	struct kvm_signal_mask *mask = (struct kvm_signal_mask *)buf;
 	sigset_t now;
 
 	pthread_sigmask(SIG_SETMASK, NULL, &now);
 	sigdelset(&now, KICK_SIGNAL);
-	memcpy(&mask.head.sigset, &now, sizeof(u64));
-	return ioctl(fd, KVM_SET_SIGNAL_MASK, &mask) ? -errno : 0;
+	mask->len = sizeof(u64);	/* the kernel's, not libc's */
+	memcpy(mask->sigset, &now, sizeof(u64));
+	return ioctl(fd, KVM_SET_SIGNAL_MASK, mask) ? -errno : 0;
 }
 
 static void vcpu_destroy(struct vcpu *v)
@@ -102,6 +104,7 @@ static void take_over(struct vcpu *v, struct context *ctx)
 		atomic_store(&old->vcpu, NULL);
 	}
 	v->owner = ctx;
+	atomic_store(&v->preempt, false);
 	atomic_store(&ctx->vcpu, v);
 }
 
