@@ -143,7 +143,7 @@ _Static_assert(offsetof(struct stub_control, sentry_pid) == CT_SENTRY_PID, "asse
 _Static_assert(CONTROL_TABLE + TABLE_FIRST + 8 * TABLE_SLOTS <= STUB_CONTROL_SIZE, "fits");
 _Static_assert(CH_NEG_FS < TABLE_FIRST, "the unused entries' channel");
 _Static_assert(sizeof(struct stub_record) == 64, "assembly");
-_Static_assert(CONTROL_RECORDS + (STUB_RECORDS + 1) * sizeof(struct stub_record) <= CONTROL_FILTER, "fits");
+_Static_assert(CONTROL_RECORDS + STUB_RECORDS * sizeof(struct stub_record) <= CONTROL_FILTER, "fits");
 
 #endif
 #endif

@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -143,6 +145,72 @@ static bool spin(struct context *ctx, u32 *seq, u64 start)
 	return false;
 }
 
+/*
+ * ---- guests that do not come back ----
+ *
+ * A guest can return through a signal frame that blocks our signal, or send its thread to sleep in the stub, and no interrupt
+ * ends that. Between an interrupt and its event a thread of good faith neither sleeps nor computes for long; one that
+ * does, by the kernel's word, is ended. One that merely has no CPU is left alone.
+ */
+struct look {
+	bool before;			/* the rest is of an earlier look */
+	char state;
+	u64 ticks;			/* of CPU time, CLK_TCK */
+};
+
+enum { LOOK_MS = 500, BUSY_TICKS = 20 };
+
+static bool look_at(pid_t tid, struct look *l)
+{
+	unsigned long user, system;
+	char path[40];
+	FILE *f;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	ok = fscanf(f, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &l->state, &user, &system) == 3;
+	l->ticks = user + system;
+	fclose(f);
+	return ok;
+}
+
+static bool astray(struct context *ctx, struct look *last)
+{
+	struct look now = { .before = true };
+	bool bad;
+
+	if (!atomic_load(&ctx->interrupted) || !look_at(ctx->slot->tid, &now)) {
+		last->before = false;
+		return false;
+	}
+	bad = last->before && ((now.state == 'S' && last->state == 'S') || now.ticks - last->ticks >= BUSY_TICKS);
+	if (last->before)
+		now.ticks = last->ticks;	/* it all counts, since the first look */
+	*last = now;
+	return bad;
+}
+
+/* Sleep until the event or the thread's death. */
+static void sleep_for(struct context *ctx, u32 *seq)
+{
+	const struct timespec patience = { .tv_nsec = LOOK_MS * 1000000l };
+	struct channel_slot *slot = ctx->slot;
+	struct look last = { 0 };
+
+	while (!arrived(ctx, seq) && !slot->dead) {
+		COUNT(host_calls);
+		if (!syscall(SYS_futex, &slot->ch->seq, FUTEX_WAIT, slot->seq, &patience, NULL, 0) || errno != ETIMEDOUT)
+			continue;
+		if (!arrived(ctx, seq) && astray(ctx, &last)) {
+			kill(slot->tid, SIGKILL);
+			slot->dead = true;
+		}
+	}
+}
+
 int handoff_wait(struct context *ctx)
 {
 	struct channel *ch = ctx->slot->ch;
@@ -157,10 +225,7 @@ int handoff_wait(struct context *ctx)
 		spin_failed(ctx);
 	}
 	__atomic_store_n(&ch->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
-	while (!arrived(ctx, &seq)) {
-		COUNT(host_calls);
-		syscall(SYS_futex, &ch->seq, FUTEX_WAIT, ctx->slot->seq, NULL, NULL, 0);
-	}
+	sleep_for(ctx, &seq);
 	__atomic_store_n(&ch->sentry_sleeps, 0, __ATOMIC_RELAXED);
 	slept(ctx, ticks() - start < ctx->spin_ticks);
 out:

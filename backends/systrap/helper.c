@@ -4,6 +4,10 @@
  * It waits in a user notification. Answering it with a number makes it run so many records from the control pages, which
  * it can only read, and come back; the next notification carries what happened in its registers. The kernel reports
  * those, so a guest can forge neither the end of an unmap nor its result.
+ *
+ * Threat note. -ESRCH from here means to the caller that the guest can reach none of its pages any more, and may free them.
+ * The helper can be killed alone, from outside, and guest threads would go on; so they are ended, and seen to have
+ * ended, first (threads_end).
  */
 #include <errno.h>
 #include <linux/seccomp.h>
@@ -31,6 +35,7 @@ int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result)
 	} while (errno == EINTR || (errno == ENOENT && !as->dead));
 	if (!n.id || (pid_t)n.pid != as->pid) {
 		as->dead = true;
+		threads_end(as);
 		return -ESRCH;
 	}
 	as->notify_id = n.id;
@@ -46,15 +51,17 @@ int helper_run(struct address_space *as, u32 n, u64 *done, u64 *result)
 	u64 error;
 
 	if (as->dead)
-		return -ESRCH;
+		goto dead;
 	COUNT(host_calls);
-	if (ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_SEND, &resp)) {
-		as->dead = true;
-		return -ESRCH;
-	}
+	if (ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_SEND, &resp))
+		goto dead;
 	if (helper_meet(as, done, &error, result))
 		return -ESRCH;
 	return error ? (int)(s64)error : 0;
+dead:
+	as->dead = true;
+	threads_end(as);
+	return -ESRCH;
 }
 
 
@@ -74,7 +81,7 @@ static void end(void *self)
 	struct address_space *as = self;
 
 	as->dead = true;
-	kill(as->pid, SIGKILL);
+	threads_end(as);
 }
 
 const struct map_runner helper_runner = { .run = run, .kill = end, .dead = dead };

@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -48,6 +49,7 @@ static int launch_child(void *arg)
 {
 	const struct launch *l = arg;
 	static char *const argv[] = { (char *)"trapgate-stub", NULL }, *const envp[] = { NULL };
+	static const struct rlimit no_core = { 0, 0 };
 	sigset_t all;
 
 	/* The sources are above 9, so that no dup2 destroys one still needed. */
@@ -58,6 +60,7 @@ static int launch_child(void *arg)
 	syscall(SYS_close_range, 0, STUB_FD_MEMORY - 1, 0);
 	syscall(SYS_close_range, STUB_FD_SOCKET + 2, ~0u, 0);
 	personality(ADDR_NO_RANDOMIZE);
+	setrlimit(RLIMIT_CORE, &no_core);	/* a guest's memory stays out of the host's files */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	syscall(SYS_setsid);

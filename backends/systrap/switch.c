@@ -239,19 +239,40 @@ static int fp_save(struct context *ctx, u8 *buf)
 	return 0;
 }
 
+static void set_slot(struct context *ctx, struct channel_slot *slot)
+{
+	pthread_mutex_lock(&ctx->bind_lock);
+	ctx->slot = slot;
+	pthread_mutex_unlock(&ctx->bind_lock);
+}
+
 static void unbind(struct context *ctx)
 {
-	if (!ctx->slot)
+	struct channel_slot *slot = ctx->slot;
+
+	if (!slot)
 		return;
 	handoff_unbind(ctx);
-	slot_release(ctx->as, ctx->slot);
-	ctx->slot = NULL;
+	set_slot(ctx, NULL);
+	slot_release(ctx->as, slot);
 	ctx->as = NULL;
 	ctx->last_valid = false;
 }
 
+/* A new thread: its first event is the trap that it arrives with. */
+static int first_event(struct context *ctx)
+{
+	int err = handoff_wait(ctx);
+
+	if (err)
+		return err;
+	ctx->slot->fresh = false;
+	return take_frame(ctx->slot);
+}
+
 static int bind(struct context *ctx, struct address_space *as)
 {
+	struct channel_slot *slot;
 	int err;
 
 	if (ctx->slot && !ctx->fp_pending) {
@@ -262,20 +283,14 @@ static int bind(struct context *ctx, struct address_space *as)
 			return err;
 	}
 	unbind(ctx);
-	err = slot_acquire(as, &ctx->slot);
+	err = slot_acquire(as, &slot);
 	if (err)
 		return err;
+	set_slot(ctx, slot);
 	ctx->as = as;
-	ctx->slot->as = as;
-	if (!ctx->slot->seq) {			/* a new thread: its first event is the trap that it arrived with */
-		ctx->slot->seq = __atomic_load_n(&ctx->slot->ch->seq, __ATOMIC_ACQUIRE);
-		err = take_frame(ctx->slot);
-		if (err)
-			return err;
-	}
 	ctx->fp_pending = true;
 	handoff_bind(ctx);
-	return 0;
+	return slot->fresh ? first_event(ctx) : 0;
 }
 
 /* ---- the switch ---- */
@@ -394,6 +409,7 @@ int systrap_context_create(struct context **out)
 	}
 	xstate_init_image(ctx->fp);
 	ctx->fp_pending = true;
+	pthread_mutex_init(&ctx->bind_lock, NULL);
 	*out = ctx;
 	return 0;
 }
@@ -401,6 +417,7 @@ int systrap_context_create(struct context **out)
 void systrap_context_destroy(struct context *ctx)
 {
 	unbind(ctx);
+	pthread_mutex_destroy(&ctx->bind_lock);
 	free(ctx->fp);
 	free(ctx);
 }
@@ -409,6 +426,10 @@ void systrap_context_destroy(struct context *ctx)
 void systrap_interrupt(struct context *ctx)
 {
 	atomic_store(&ctx->interrupted, 1);
-	if (atomic_load(&ctx->running))
+	if (!atomic_load(&ctx->running))
+		return;
+	pthread_mutex_lock(&ctx->bind_lock);
+	if (ctx->slot)
 		syscall(SYS_tgkill, ctx->slot->tid, ctx->slot->tid, STUB_SIGNAL);
+	pthread_mutex_unlock(&ctx->bind_lock);
 }

@@ -3,7 +3,7 @@
  *
  * Lock map: the queue's lock (as->maps.lock) guards the helper (records, rendezvous), the channel list and the fs_base
  * table. A channel's private half (struct channel_slot) belongs to the context bound to it, or to that lock while free.
- * Lock order: as->maps.lock, then the monitor's; the pool's lock is held over neither.
+ * Lock order: as->maps.lock, then the monitor's; a context's bind_lock is held over no other; the pool's lock is held over neither.
  */
 #ifndef TG_SYSTRAP_H
 #define TG_SYSTRAP_H
@@ -19,7 +19,8 @@
 
 /* A process whose death the monitor reports: a slot's thread, or an address space's helper. */
 struct watch {
-	int pidfd;			/* -1: not watched */
+	int pidfd;			/* -1: not watched; monitor's lock */
+	u64 id;				/* what epoll knows it by: descriptors' numbers come back too soon */
 	struct channel_slot *slot;	/* one of these two */
 	struct address_space *as;
 	TAILQ_ENTRY(watch) link;	/* monitor's lock */
@@ -30,6 +31,7 @@ struct channel_slot {
 	int index;			/* immutable */
 	pid_t tid;			/* 0: no thread yet */
 	bool shown;			/* the channel is mapped in the stub */
+	bool fresh;			/* its thread has not reported yet; the owner's */
 	atomic_bool dead;		/* its thread is gone */
 	bool bound;			/* a context uses it; lock */
 	u64 fs_base;			/* that context's, as last published; lock */
@@ -40,7 +42,7 @@ struct channel_slot {
 	bool framed;			/* it waits in a signal frame (else in a patched call) */
 	u32 frame, info;		/* offsets, checked */
 	u32 cpu;			/* where it was last pinned + 1; 0: nowhere */
-	struct channel *ch;
+	struct channel *ch;		/* immutable, as is `as` */
 	struct address_space *as;
 	TAILQ_ENTRY(channel_slot) link;	/* as->free_slots */
 };
@@ -50,6 +52,7 @@ struct address_space {
 	int notify_fd;
 	u64 notify_id;			/* the helper's pending rendezvous */
 	atomic_bool dead;		/* the process is gone or can't be trusted to be whole */
+	bool ended;			/* and its threads are known to have gone too; lock */
 	struct stub_control *control;	/* our writable view of the control pages */
 	u8 *channels;			/* our view of the channels */
 	struct map_queue maps;		/* its lock guards the helper, the slots and the fs_base table too */
@@ -65,6 +68,7 @@ struct context {
 	struct channel_slot *slot;
 	atomic_int running;		/* guest code may be running */
 	atomic_int interrupted;		/* interrupt() was called and not reported yet */
+	pthread_mutex_t bind_lock;	/* `slot` changes only under it: interrupt() looks at it from other threads */
 	struct guest_regs last;		/* as the last event showed them */
 	bool last_valid;		/* `last` is what the waiting thread would go on with, but for rax */
 	u8 *fp;				/* xstate_size() bytes: the image of a context that is bound nowhere, or is moving */
@@ -108,6 +112,7 @@ void monitor_remove(struct watch *w);
 /* thread.c */
 void threads_kill(struct address_space *as);
 void threads_clean(struct address_space *as);
+void threads_end(struct address_space *as);		/* lock held; after the helper's death, before anybody relies on it */
 int slot_acquire(struct address_space *as, struct channel_slot **out);
 void slot_release(struct address_space *as, struct channel_slot *slot);
 void table_publish(struct address_space *as, struct channel_slot *slot, u64 fs_base);

@@ -6,7 +6,6 @@
  * makes it safe to give the process to another guest afterwards.
  */
 #include <errno.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,31 +89,23 @@ static struct channel *channel_at(struct address_space *as, int index)
 	return (struct channel *)(as->channels + (u64)index * CHANNEL_SIZE + CHANNEL_PAGE);
 }
 
-/* The kernel's stack_t. */
-struct alt_stack {
-	u64 sp;
-	u32 flags, pad;
-	u64 size;
-};
-
-/* A new thread reports by its first trap; only then may the records be overwritten. */
-static int thread_arrives(struct channel_slot *slot)
+static void thread_bury(struct channel_slot *slot)
 {
-	const struct timespec patience = { .tv_sec = 1 };
-
-	while (__atomic_load_n(&slot->ch->seq, __ATOMIC_ACQUIRE) == 0 && !slot->dead) {
-		__atomic_store_n(&slot->ch->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
-		syscall(SYS_futex, &slot->ch->seq, FUTEX_WAIT, 0, &patience, NULL, 0);
-	}
-	__atomic_store_n(&slot->ch->sentry_sleeps, 0, __ATOMIC_RELAXED);
-	return slot->dead ? -ESRCH : 0;
+	if (!slot->tid)
+		return;
+	kill(slot->tid, SIGKILL);
+	monitor_remove(&slot->watch);
+	waitpid(slot->tid, NULL, __WALL);
+	slot->tid = 0;
 }
 
-/* Two records: show the channel (only slots in use are, so that a guest can't fill the others), make the thread. */
+/*
+ * Two records: show the channel (only slots in use are, so that a guest can't fill the others), make the thread. It reports
+ * by its first trap, for which its first user waits, without the lock.
+ */
 static int thread_create(struct address_space *as, struct channel_slot *slot)
 {
 	u64 base = STUB_CHANNELS + (u64)slot->index * CHANNEL_SIZE, done, tid;
-	const struct alt_stack stack = { .sp = base + CHANNEL_ALTSTACK, .size = CHANNEL_ALTSTACK_SIZE };
 	struct stub_record *r = helper_records(as);
 	int n = 0, err = queue_flush(&as->maps);	/* our records take its place */
 
@@ -123,10 +114,8 @@ static int thread_create(struct address_space *as, struct channel_slot *slot)
 	if (!slot->shown)
 		r[n++] = (struct stub_record){ .nr = SYS_mmap, .arg = { base, CHANNEL_SIZE, PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_FIXED, STUB_FD_SHARED, base - STUB_CHANNELS + STUB_CONTROL_SIZE } };
-	slot->ch = channel_at(as, slot->index);
 	slot->ch->entry = STUB_FAST_ENTRY;
 	r[n++] = (struct stub_record){ .nr = SYS_clone, .arg = { STUB_CLONE_FLAGS, base + CHANNEL_PAGE } };
-	memcpy(&r[n], &stack, sizeof(stack));
 	err = helper_run(as, n, &done, &tid);
 	if (err)
 		return err;
@@ -134,10 +123,14 @@ static int thread_create(struct address_space *as, struct channel_slot *slot)
 	slot->dead = false;
 	slot->tid = tid;
 	slot->seq = 0;
+	slot->fresh = true;
 	slot->cpu = 0;
-	slot->as = as;
 	err = monitor_add(&slot->watch, tid);
-	return err ? err : thread_arrives(slot);
+	if (!err && as->dead)		/* too late for the monitor to have ended it with the others */
+		err = -ESRCH;
+	if (err)
+		thread_bury(slot);
+	return err;
 }
 
 static int slot_new(struct address_space *as, struct channel_slot **out)
@@ -150,11 +143,22 @@ static int slot_new(struct address_space *as, struct channel_slot **out)
 	if (!slot)
 		return -ENOMEM;
 	slot->index = as->nslots;
+	slot->as = as;
+	slot->ch = channel_at(as, slot->index);
 	slot->watch.slot = slot;
 	slot->watch.pidfd = -1;
 	as->slots[as->nslots++] = slot;
 	*out = slot;
 	return 0;
+}
+
+/* Its thread was killed while others of the address space went on. */
+static void slot_renew(struct channel_slot *slot)
+{
+	thread_bury(slot);
+	madvise((u8 *)slot->ch - CHANNEL_PAGE, CHANNEL_SIZE, MADV_REMOVE);
+	slot->framed = false;
+	slot->dead = false;
 }
 
 int slot_acquire(struct address_space *as, struct channel_slot **out)
@@ -168,6 +172,8 @@ int slot_acquire(struct address_space *as, struct channel_slot **out)
 		TAILQ_REMOVE(&as->free_slots, slot, link);
 	else
 		err = slot_new(as, &slot);
+	if (!err && slot->dead)
+		slot_renew(slot);
 	if (!err && !slot->tid) {
 		err = thread_create(as, slot);
 		if (err)
@@ -193,20 +199,35 @@ void slot_release(struct address_space *as, struct channel_slot *slot)
 	pthread_mutex_unlock(&as->maps.lock);
 }
 
-/* End all guest threads for certain. Nobody uses the address space any more. */
-void threads_kill(struct address_space *as)
+static void kill_all(struct address_space *as)
 {
 	for (int i = 0; i < as->nslots; i++)
 		if (as->slots[i]->tid)
 			kill(as->slots[i]->tid, SIGKILL);
-	for (int i = 0; i < as->nslots; i++) {
-		struct channel_slot *slot = as->slots[i];
+}
 
-		monitor_remove(&slot->watch);
-		if (slot->tid)
-			waitpid(slot->tid, NULL, __WALL);
-		slot->tid = 0;
-	}
+/* End all guest threads for certain. Nobody uses the address space any more. */
+void threads_kill(struct address_space *as)
+{
+	kill_all(as);
+	for (int i = 0; i < as->nslots; i++)
+		thread_bury(as->slots[i]);
+}
+
+/* A thread that can be waited for has left its memory. They stay unburied: their contexts still name them. */
+void threads_end(struct address_space *as)
+{
+	siginfo_t info;
+
+	if (as->ended)
+		return;
+	as->ended = true;
+	kill(as->pid, SIGKILL);
+	kill_all(as);
+	for (int i = 0; i < as->nslots; i++)
+		if (as->slots[i]->tid)
+			waitid(P_PID, as->slots[i]->tid, &info, WEXITED | WNOWAIT | __WALL);
+	waitid(P_PID, as->pid, &info, WEXITED | WNOWAIT | __WALL);
 }
 
 /* Forget what the guest left in channels and table. The slots stay, without threads. */

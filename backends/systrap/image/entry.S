@@ -33,7 +33,7 @@ _start:
 	syscall
 	xor	%esp, %esp
 
-/* The helper: r13 records done, r14 the first error, r15 the last result, rbx records to do, rbp the next one. */
+/* The helper: r12 the call, r13 records done, r14 the first error, r15 the last result, rbx records to do, rbp the next one. */
 	xor	%r13d, %r13d
 	mov	%rax, %r14
 	xor	%r15d, %r15d
@@ -52,7 +52,8 @@ helper:
 next_record:
 	cmp	%rbx, %r13
 	jae	helper
-	mov	(%rbp), %rax
+	mov	(%rbp), %r12
+	mov	%r12, %rax
 	mov	8(%rbp), %rdi
 	mov	16(%rbp), %rsi
 	mov	24(%rbp), %rdx
@@ -65,7 +66,7 @@ next_record:
 	jae	record_failed
 	test	%rax, %rax
 	jnz	record_done
-	cmpq	$NR_CLONE, (%rbp)
+	cmp	$NR_CLONE, %r12			/* not from the record: the next batch may already stand there */
 	je	guest_thread			/* the child of a clone record */
 record_done:
 	inc	%r13
@@ -81,8 +82,9 @@ helper_end:
 	hlt
 
 /*
- * A new guest thread. Nothing of the guest has run in it. rbp: its clone record; the next record slot holds its
- * stack_t. It takes the narrow filter and then traps, so that its first event comes with a full frame.
+ * A new guest thread. Nothing of the guest has run in it. It takes the narrow filter and then traps, so that its first
+ * event comes with a full frame. Its stack is its channel's, which siblings can write: that can only misplace its own
+ * signal stack. It reads no records: nobody waits for it before the next ones are written.
  */
 guest_thread:
 	mov	$1, %edi			/* PR_SET_PDEATHSIG, SIGKILL */
@@ -94,7 +96,11 @@ guest_thread:
 	movabs	$(STUB_CONTROL + CT_SENTRY_PID), %rdi
 	cmp	(%rdi), %rax
 	jne	helper_end
-	lea	64(%rbp), %rdi
+	lea	-CHANNEL_PAGE+CHANNEL_ALTSTACK(%rsp), %rax
+	pushq	$CHANNEL_ALTSTACK_SIZE		/* a stack_t */
+	pushq	$0
+	push	%rax
+	mov	%rsp, %rdi
 	xor	%esi, %esi
 	mov	$NR_SIGALTSTACK, %eax
 	syscall
