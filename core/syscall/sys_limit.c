@@ -3,6 +3,7 @@
 
 #include "syscall/syscall.h"
 #include "syscall/usage.h"
+#include "task/internal.h"
 
 #define NR_OPEN_MAX	((u64)1 << 20)
 
@@ -81,6 +82,8 @@ static int do_prlimit(struct task *t, struct thread_group *tg, u32 resource, con
 	if (new && !err) {
 		__atomic_store_n(&tg->rlim[resource].rlim_cur, new->rlim_cur, __ATOMIC_RELAXED);
 		tg->rlim[resource].rlim_max = new->rlim_max;
+		if (resource == RLIMIT_CPU)
+			cpu_limit_changed(tg);
 	}
 	pthread_mutex_unlock(&tg->lock);
 	return err;

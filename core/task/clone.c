@@ -246,6 +246,7 @@ static void link_group(struct task *child, struct task *parent, u64 flags)
 	session_join(tg, from->session);
 	pgrp_join(tg, from->pgid, from->session);	/* it exists: nothing to allocate */
 	pid_set_group(tg->tgid, tg);
+	cpu_limit_changed(tg);
 }
 
 /* From here on the child can be found, signalled, waited for. Fails if the maker is about to die. */

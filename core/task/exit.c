@@ -391,6 +391,7 @@ void task_finish(struct task *t)
 	task_put(t);			/* this thread's */
 	if (last) {
 		posix_timers_exit(tg);
+		cpu_limit_end(tg);
 		become_zombie(tg);
 	}
 	thread_group_put(tg);

@@ -66,6 +66,10 @@ void thread_group_notify(struct thread_group *tg, int code, int status);
 /* SIGHUP and SIGCONT to an orphaned group that has stopped members; tasklist held. */
 void pgrp_check_orphaned(struct pgrp *g, struct thread_group *ignored);
 
+/* ---- cpu_limit.c ---- */
+void cpu_limit_changed(struct thread_group *tg);	/* tg->lock held, or nobody knows tg yet */
+void cpu_limit_end(struct thread_group *tg);		/* the last thread is gone; no lock held */
+
 /* ---- limits by user (cred.c) ---- */
 void user_charge(u32 uid, int n);
 u32 user_tasks(u32 uid);

@@ -74,6 +74,7 @@ static int link_first(struct task *t)
 	tg->nthreads = 1;
 	tg->parent = init_group;
 	TAILQ_INSERT_TAIL(&init_group->children, tg, sibling);
+	cpu_limit_changed(tg);
 out:
 	pthread_rwlock_unlock(&tasklist);
 	return err;

@@ -91,6 +91,13 @@ struct rusage_sum {
 	u64 utime_ns, stime_ns, minflt, majflt, nvcsw, nivcsw, maxrss_kb;
 };
 
+struct timer {
+	void (*fire)(struct timer *tm);	/* on the timer thread; must not block */
+	u64 deadline;			/* CLOCK_MONOTONIC ns; 0: not armed */
+	u32 slot;			/* place in the heap */
+	bool ending;			/* timer_disarm() waits for fire(): not to be armed */
+};
+
 struct thread_group {
 	atomic_int refs;
 	int tgid;			/* immutable */
@@ -129,6 +136,8 @@ struct thread_group {
 	struct rlimit rlim[RLIM_NLIMITS];	/* lock */
 	struct rusage_sum children_usage;	/* lock: reaped children */
 	struct rusage_sum dead_usage;		/* lock: threads that ended */
+	struct timer cpu_limit;		/* RLIMIT_CPU (cpu_limit.c); lock to arm */
+	bool cpu_limit_shut;		/* lock: the group ends, it is not to be armed again */
 	struct posix_timers *timers;	/* timer_create, setitimer (task/timer.c); lock */
 	u64 start_ns;			/* CLOCK_MONOTONIC */
 	char *cgroup;			/* unused: NULL */
@@ -301,12 +310,6 @@ void futex_exit_robust(struct task *t);			/* walks the hostile list, bounded */
 int futex_wake_addr(struct task *t, gva_t addr, int n);	/* for clear_child_tid */
 
 /* ---- timer.c: one host thread runs all of the sandbox's timers, started with the first ---- */
-struct timer {
-	void (*fire)(struct timer *tm);	/* on the timer thread; must not block */
-	u64 deadline;			/* CLOCK_MONOTONIC ns; 0: not armed */
-	u32 slot;			/* place in the heap */
-	bool ending;			/* timer_disarm() waits for fire(): not to be armed */
-};
 void timer_arm(struct timer *tm, u64 deadline);		/* re-arms if armed */
 void timer_disarm(struct timer *tm);			/* on return fire() is not running and will not run */
 

@@ -154,6 +154,32 @@ static void usage(void)
 	CHECK(times(&tms) != (clock_t)-1 && tms.tms_utime >= 1);
 }
 
+static volatile sig_atomic_t over_limit;
+
+static void on_xcpu(int signo)
+{
+	over_limit++;
+}
+
+/* The soft limit's signal can be handled, the hard one's cannot. */
+static void cpu_time(void)
+{
+	struct rlimit r = { 1, 2 };
+	int status, pid = fork();
+
+	if (!pid) {
+		signal(SIGXCPU, on_xcpu);
+		setrlimit(RLIMIT_CPU, &r);
+		while (!over_limit)
+			;
+		signal(SIGXCPU, SIG_DFL);
+		for (;;)
+			;
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+	CHECK(WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL);
+}
+
 int main(void)
 {
 	limits();
@@ -162,6 +188,7 @@ int main(void)
 	prctls();
 	ids();
 	usage();
+	cpu_time();
 	puts("task_limits ok");
 	return 0;
 }
