@@ -50,6 +50,8 @@ u8 *machine_data_ptr(gpa_t gpa);
 
 /* The host forgets the pages of [gpa, gpa+len), data only: every shadow or nested mapping of them is gone on return. */
 int machine_forget(gpa_t gpa, u64 len);
+/* The host maps them now, in one go: a page that KVM has to ask for alone costs ten times that. Only a hint. */
+void machine_populate(gpa_t gpa, u64 len, bool write);
 /* Every shadow page table is gone on return; costs each running guest a fault a page. */
 int machine_forget_tables(void);
 int machine_add_tables(u64 from, u64 to);	/* slots over this range of bytes of the table area */
@@ -107,6 +109,7 @@ int kvm_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, 
 	       u32 how);
 int kvm_as_unmap(struct address_space *as, gva_t addr, u64 len);
 int kvm_as_protect(struct address_space *as, gva_t addr, u64 len, enum access prot);
+extern long kvm_populate;			/* knob */
 void kvm_map_counters(struct platform_counters *out);
 
 /* ---- vcpu.c, cpu_state.c ---- */

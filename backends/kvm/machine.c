@@ -148,6 +148,12 @@ int machine_forget(gpa_t gpa, u64 len)
 	return madvise(data.view + (gpa - GPA_DATA), len, MADV_DONTNEED) ? -errno : 0;
 }
 
+void machine_populate(gpa_t gpa, u64 len, bool write)
+{
+	count_host_calls(1);
+	madvise(data.view + (gpa - GPA_DATA), len, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+}
+
 /* Removing any slot makes KVM drop all shadow pages of the VM. */
 int machine_forget_tables(void)
 {

@@ -21,6 +21,8 @@ static struct {
 
 static void count_one(_Atomic u64 *n) { atomic_fetch_add_explicit(n, 1, memory_order_relaxed); }
 
+long kvm_populate;
+
 /* ---- revoking ---- */
 
 static void revoke_flush(struct revoke *r)
@@ -106,6 +108,8 @@ int kvm_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, 
 	else
 		err = 0, pagetable_unmap(as, addr, len, &r);
 	revoke_finish(&r);
+	if (kvm_populate && how & AS_MAP_POPULATE && prot && !err)
+		machine_populate(gpa, len, prot & ACCESS_WRITE);
 	return err;
 }
 
