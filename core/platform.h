@@ -158,6 +158,12 @@ struct platform_ops {
 	void (*interrupt)(struct context *ctx);
 
 	/*
+	 * Optional (NULL). Owner's thread: the task is about to sleep in the sentry, or to make another task; give up
+	 * what is only worth having while calls come one after the other (a spinning CPU).
+	 */
+	void (*idle)(struct context *ctx);
+
+	/*
 	 * The extended state (x87, SSE, AVX, AVX-512, PKRU) in XSAVE's standard format, XSTATE_BV valid, of exactly
 	 * xstate_size() bytes. Owner's thread, outside switch_to(). Costly: core calls them for signal frames, clone,
 	 * exec and debuggers only. fp_write validates what it is given: a bad image is -EINVAL, never a sentry fault.

@@ -3,9 +3,15 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 import pytest
+
+# Under nohup and the like a signal may be ignored, which programs inherit.
+for _ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(_ignored) is signal.SIG_IGN:
+        signal.signal(_ignored, signal.SIG_DFL)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("BUILD", "build")

@@ -7,6 +7,7 @@
 
 #include "platform.h"
 #include "backends/stub/maps.h"
+#include "backends/stub/place.h"
 
 struct address_space {
 	struct stub_maps maps;
@@ -65,15 +66,5 @@ int fp_load(pid_t tid, const u8 *image);	/* into a stopped worker */
 int fp_save(pid_t tid, u8 *image);
 int ptrace_fp_read(struct context *ctx, void *buf);
 int ptrace_fp_write(struct context *ctx, const void *buf);
-
-/* ---- place.c: which CPU a context and its worker share ---- */
-extern long ptrace_pin, ptrace_balance;	/* knobs */
-int place_init(void);
-void place_exit(void);
-struct place *place_create(void);	/* for the calling thread; NULL when not pinning */
-void place_destroy(struct place *p);
-void place_worker(struct place *p, pid_t tid);	/* the worker now bound, 0: none */
-void place_enter(struct place *p);	/* before guest code: may move both to an idle CPU */
-void place_leave(struct place *p);
 
 #endif

@@ -18,6 +18,8 @@ const struct backing *ptrace_memory;
 
 static long batch = 1;
 
+static long ptrace_pin = 1, ptrace_balance = 1;
+
 static const struct knob knobs[] = {
 	{ "ptrace.pin", KNOB_BOOL, &ptrace_pin, 1, 0, 1, NULL, "a task's sentry thread and its stub thread share one CPU",
 	  "off" },
@@ -88,7 +90,7 @@ static int ptrace_init(const struct platform_config *config)
 	ptrace_memory = config->memory;
 	if (sigaction(SIGCHLD, &sa, NULL))
 		return -errno;
-	place_init();
+	stub_follow = place_init(ptrace_pin, ptrace_balance);
 	return stub_pool_init(config->memory->fd);
 }
 

@@ -12,7 +12,6 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -23,29 +22,16 @@
 enum { SHORT_FIRST = 8, SHORT_MAX = 8192, SPIN_PAID = 256 };
 
 static atomic_int spin_permits;
-static atomic_uint next_cpu;
-static cpu_set_t allowed;
-static int cpus[CPU_SETSIZE], ncpus;
+static int ncpus;
 
 void handoff_start(void)
 {
-	sched_getaffinity(0, sizeof(allowed), &allowed);
-	ncpus = 0;
-	for (int i = 0; i < CPU_SETSIZE; i++)
-		if (CPU_ISSET(i, &allowed))
-			cpus[ncpus++] = i;
+	ncpus = systrap_ncpus;
+	place_init(systrap_pin, systrap_balance);
 	atomic_store(&spin_permits, systrap_handoff == HANDOFF_FUTEX ? 0 : ncpus / 2);
 }
 
-static void pin(pid_t tid, int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(tid, sizeof(set), &set);
-	COUNT(host_calls);
-}
+void handoff_stop(void) { place_exit(); }
 
 static inline u64 ticks(void)
 {
@@ -62,18 +48,6 @@ static bool take_permit(void)
 	return false;
 }
 
-/* Stub on its home CPU; the task thread beside it (futex) or on the next one (spin). */
-static void place(struct context *ctx)
-{
-	if (!systrap_pin)
-		return;
-	if (ctx->slot->cpu != (u32)cpus[ctx->cpu] + 1) {
-		pin(ctx->slot->tid, cpus[ctx->cpu]);
-		ctx->slot->cpu = cpus[ctx->cpu] + 1;
-	}
-	pin(0, cpus[ctx->spinning ? (ctx->cpu + 1) % ncpus : ctx->cpu]);
-}
-
 static void set_spinning(struct context *ctx, bool on)
 {
 	if (on == ctx->spinning)
@@ -85,27 +59,31 @@ static void set_spinning(struct context *ctx, bool on)
 	ctx->spinning = on;
 	ctx->short_waits = 0;
 	__atomic_store_n(&ctx->slot->ch->spin, on ? (u32)(systrap_spin_us * systrap_ticks_per_us) : 0, __ATOMIC_RELAXED);
-	place(ctx);
+	place_apart(ctx->place, on);
 }
 
 void handoff_bind(struct context *ctx)
 {
-	bool was = ctx->spinning;
-
 	ctx->spin_ticks = systrap_spin_us * systrap_ticks_per_us;
-	if (!was)
-		ctx->cpu = atomic_fetch_add(&next_cpu, 1) % ncpus;
-	__atomic_store_n(&ctx->slot->ch->spin, was ? (u32)ctx->spin_ticks : 0, __ATOMIC_RELAXED);
-	place(ctx);
+	__atomic_store_n(&ctx->slot->ch->spin, 0, __ATOMIC_RELAXED);
+	place_worker(ctx->place, ctx->slot->tid);
 	if (!ctx->short_wanted)
 		ctx->short_wanted = SHORT_FIRST;
-	if (!was && ncpus > 1 && systrap_handoff == HANDOFF_SPIN)
+	if (ncpus > 1 && systrap_handoff == HANDOFF_SPIN)
 		set_spinning(ctx, true);
 }
 
 void handoff_unbind(struct context *ctx)
 {
 	set_spinning(ctx, false);
+	place_worker(ctx->place, 0);
+}
+
+/* Its stub stops spinning as well, and the permit is another's. A pair that was good at it need not earn it again at length. */
+void handoff_idle(struct context *ctx)
+{
+	if (ctx->spinning && systrap_handoff == HANDOFF_AUTO)
+		set_spinning(ctx, false);
 }
 
 /* A spin outlasted its budget. */

@@ -245,6 +245,7 @@ static void clean_one(struct address_space *as)
 	if (keep) {
 		threads_kill(as);
 		threads_clean(as);
+		threads_prepare(as);	/* if it fails, the next context finds out */
 	} else {
 		destroy(as);
 	}
@@ -262,6 +263,8 @@ static void create_one(void)
 
 	pthread_mutex_unlock(&pool.lock);
 	err = create(&as);
+	if (!err)
+		threads_prepare(as);
 	pthread_mutex_lock(&pool.lock);
 	pool.error = err;
 	if (err)

@@ -354,6 +354,7 @@ int systrap_switch_to(struct context *ctx, struct address_space *as, struct gues
 	if (err)
 		goto out;
 
+	place_enter(ctx->place);
 	atomic_store(&ctx->running, 1);
 	if (atomic_exchange(&ctx->interrupted, 0)) {
 		atomic_store(&ctx->running, 0);
@@ -369,6 +370,7 @@ int systrap_switch_to(struct context *ctx, struct address_space *as, struct gues
 	if (ev->kind == EVENT_INTERRUPT)
 		atomic_store(&ctx->interrupted, 0);
 out:
+	place_leave(ctx->place);
 	queue_leave(&as->maps);
 failed:
 	if (err)
@@ -410,6 +412,7 @@ int systrap_context_create(struct context **out)
 	xstate_init_image(ctx->fp);
 	ctx->fp_pending = true;
 	pthread_mutex_init(&ctx->bind_lock, NULL);
+	ctx->place = place_create();
 	*out = ctx;
 	return 0;
 }
@@ -418,6 +421,7 @@ void systrap_context_destroy(struct context *ctx)
 {
 	unbind(ctx);
 	pthread_mutex_destroy(&ctx->bind_lock);
+	place_destroy(ctx->place);
 	free(ctx->fp);
 	free(ctx);
 }

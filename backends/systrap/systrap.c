@@ -11,7 +11,7 @@
 
 #include "backends/systrap/systrap.h"
 
-long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_pool = 2;
+long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_balance = 1, systrap_pool = 2;
 
 const struct backing *systrap_memory;
 int systrap_ncpus;
@@ -29,6 +29,8 @@ static const struct knob knobs[] = {
 	  .help = "microseconds to spin for the other side before sleeping" },
 	{ .name = "systrap.pin", .off = "off", .kind = KNOB_BOOL, .value = &systrap_pin, .def = 1,
 	  .help = "place task and stub threads on chosen CPUs" },
+	{ .name = "systrap.balance", .off = "off", .kind = KNOB_BOOL, .value = &systrap_balance, .def = 1,
+	  .help = "a task that waits long for its CPU moves to an idle one" },
 	{ .name = "systrap.pool", .off = "0", .kind = KNOB_INT, .value = &systrap_pool, .def = 2, .min = 0, .max = 64,
 	  .help = "stub processes kept ready for the next fork or exec" },
 	{ .name = NULL },
@@ -88,6 +90,12 @@ static int systrap_init(const struct platform_config *config)
 	return process_pool_start();
 }
 
+static void systrap_exit(void)
+{
+	process_pool_stop();
+	handoff_stop();
+}
+
 static int systrap_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, const struct backing *file, u64 offset,
 			  u32 how)
 {
@@ -120,7 +128,7 @@ const struct platform_ops systrap_platform = {
 	.knobs		= knobs,
 	.probe		= systrap_probe,
 	.init		= systrap_init,
-	.exit		= process_pool_stop,
+	.exit		= systrap_exit,
 	.as_create	= systrap_as_create,
 	.as_destroy	= systrap_as_destroy,
 	.as_map		= systrap_as_map,
@@ -130,6 +138,7 @@ const struct platform_ops systrap_platform = {
 	.context_destroy = systrap_context_destroy,
 	.switch_to	= systrap_switch_to,
 	.interrupt	= systrap_interrupt,
+	.idle		= handoff_idle,
 	.fp_read	= systrap_fp_read,
 	.fp_write	= systrap_fp_write,
 	.trampoline	= systrap_trampoline,

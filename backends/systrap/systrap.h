@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "platform.h"
+#include "backends/stub/place.h"
 #include "backends/stub/queue.h"
 #include "backends/systrap/abi.h"
 
@@ -41,7 +42,6 @@ struct channel_slot {
 	u32 seq;			/* last event taken */
 	bool framed;			/* it waits in a signal frame (else in a patched call) */
 	u32 frame, info;		/* offsets, checked */
-	u32 cpu;			/* where it was last pinned + 1; 0: nowhere */
 	struct channel *ch;		/* immutable, as is `as` */
 	struct address_space *as;
 	TAILQ_ENTRY(channel_slot) link;	/* as->free_slots */
@@ -75,14 +75,14 @@ struct context {
 	bool fp_pending;		/* `fp` is to be loaded at the next resume */
 	/* hand-over, see handoff.c */
 	u64 spin_ticks;
-	int cpu;
+	struct place *place;
 	bool spinning;
 	u32 short_waits;		/* in a row */
 	u32 short_wanted;		/* before the next try to spin */
 };
 
 /* Knobs. */
-extern long systrap_patch, systrap_handoff, systrap_spin_us, systrap_pin, systrap_pool;
+extern long systrap_patch, systrap_handoff, systrap_spin_us, systrap_pin, systrap_balance, systrap_pool;
 enum { HANDOFF_AUTO, HANDOFF_SPIN, HANDOFF_FUTEX };
 
 extern const struct backing *systrap_memory;
@@ -113,6 +113,7 @@ void monitor_remove(struct watch *w);
 void threads_kill(struct address_space *as);
 void threads_clean(struct address_space *as);
 void threads_end(struct address_space *as);		/* lock held; after the helper's death, before anybody relies on it */
+int threads_prepare(struct address_space *as);	/* its first guest thread, so that the next context need not wait for it */
 int slot_acquire(struct address_space *as, struct channel_slot **out);
 void slot_release(struct address_space *as, struct channel_slot *slot);
 void table_publish(struct address_space *as, struct channel_slot *slot, u64 fs_base);
@@ -122,7 +123,9 @@ int handoff_answer_and_wait(struct context *ctx, u32 command);	/* 0, or -ESRCH w
 int handoff_wait(struct context *ctx);
 void handoff_bind(struct context *ctx);
 void handoff_unbind(struct context *ctx);
+void handoff_idle(struct context *ctx);
 void handoff_start(void);
+void handoff_stop(void);
 
 /* switch.c */
 int systrap_switch_to(struct context *ctx, struct address_space *as, struct guest_regs *regs, struct event *ev);

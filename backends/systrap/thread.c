@@ -124,7 +124,6 @@ static int thread_create(struct address_space *as, struct channel_slot *slot)
 	slot->tid = tid;
 	slot->seq = 0;
 	slot->fresh = true;
-	slot->cpu = 0;
 	err = monitor_add(&slot->watch, tid);
 	if (!err && as->dead)		/* too late for the monitor to have ended it with the others */
 		err = -ESRCH;
@@ -186,6 +185,16 @@ int slot_acquire(struct address_space *as, struct channel_slot **out)
 	}
 	pthread_mutex_unlock(&as->maps.lock);
 	*out = slot;
+	return err;
+}
+
+int threads_prepare(struct address_space *as)
+{
+	struct channel_slot *slot;
+	int err = slot_acquire(as, &slot);
+
+	if (!err)
+		slot_release(as, slot);
 	return err;
 }
 

@@ -66,6 +66,8 @@ static int sleep_once(struct task *t, u64 deadline)
 	unsigned int expected = WAKE_ASLEEP;
 	int err;
 
+	if (platform && platform->idle && t->ctx)
+		platform->idle(t->ctx);
 	err = host_futex_wait(&t->wake_word, WAKE_ASLEEP, deadline);
 	atomic_compare_exchange_strong(&t->wake_word, &expected, WAKE_NONE);
 	if (expected == WAKE_STORED) {

@@ -413,6 +413,8 @@ s64 task_clone(struct task *parent, const struct clone_args_kernel *a)
 		return -ERESTARTNOINTR;
 	if (over_nproc(parent) || !sandbox_add_task())
 		return -EAGAIN;
+	if (platform->idle)
+		platform->idle(parent->ctx);
 	err = -ENOMEM;
 	child = new_child(parent, a);
 	if (!child)

@@ -9,13 +9,14 @@
  * Locks: place_lock guards the list, `armed` and the balancer's fields; `running` and a place's own fields are atomics,
  * since the owner changes them at every switch.
  */
-#include "backends/ptrace/internal.h"
+#include "backends/stub/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
@@ -29,7 +30,9 @@ struct place {
 	_Atomic pid_t worker;		/* 0: none */
 	_Atomic int cpu;		/* where both are pinned */
 	_Atomic int inside;		/* the CPU that counts it as running guest code, -1: none does */
+	atomic_bool apart;		/* the two spin on CPUs of their own: not the balancer's business */
 	_Atomic u32 entries;		/* a change says that it is active */
+	int home, away;			/* owner's thread: the worker's CPU and its own while apart */
 	bool fresh;			/* owner's thread: has not entered the guest yet */
 
 	/* The balancer's. */
@@ -40,7 +43,7 @@ struct place {
 	int starved;			/* ticks in a row */
 };
 
-long ptrace_pin = 1, ptrace_balance = 1;
+static bool pinning, balancing;
 
 enum {
 	TICK_MS = 20, QUIET_TICKS = 10,		/* it goes to sleep after so many ticks without a meeting */
@@ -114,7 +117,7 @@ static bool look_at(struct place *p, u64 now)
 	u64 ran = 0, waited = 0;
 
 	p->entries_seen = entries;
-	if (!active) {
+	if (!active || atomic_load(&p->apart)) {
 		p->looked_at = p->ran_share = p->starved = 0;
 		return false;
 	}
@@ -237,7 +240,7 @@ static void balancer_start(void)
 static void meeting(void)
 {
 	atomic_fetch_add_explicit(&balancer.meetings, 1, memory_order_relaxed);
-	if (atomic_load_explicit(&balancer.armed, memory_order_relaxed) || cpus.ncpus < 2 || !ptrace_balance)
+	if (atomic_load_explicit(&balancer.armed, memory_order_relaxed) || cpus.ncpus < 2 || !balancing)
 		return;
 	pthread_mutex_lock(&place_lock);
 	if (!balancer.started && !balancer.stop)
@@ -249,16 +252,17 @@ static void meeting(void)
 
 /* ---- life ---- */
 
-int place_init(void)
+bool place_init(bool pin_them, bool balance)
 {
+	pinning = pin_them;
+	balancing = balance;
 	if (sched_getaffinity(0, sizeof(cpus.allowed), &cpus.allowed))
-		ptrace_pin = 0;		/* more CPUs than a cpu_set_t holds: leave it to the host */
+		pinning = false;	/* more CPUs than a cpu_set_t holds: leave it to the host */
 	cpus.ncpus = CPU_COUNT(&cpus.allowed);
-	stub_follow = ptrace_pin;
 	pthread_cond_init(&balancer.wake, NULL);
 	balancer.stop = balancer.started = false;
 	balancer.armed = false;
-	return 0;
+	return pinning;
 }
 
 void place_exit(void)
@@ -284,7 +288,7 @@ static int first_allowed(void)
 
 struct place *place_create(void)
 {
-	struct place *p = ptrace_pin ? calloc(1, sizeof(*p)) : NULL;
+	struct place *p = pinning ? calloc(1, sizeof(*p)) : NULL;
 	int cpu = sched_getcpu();
 
 	if (!p)
@@ -322,6 +326,31 @@ void place_worker(struct place *p, pid_t tid)
 		pin(tid, p->cpu);
 }
 
+/* ---- apart ---- */
+
+static int next_cpu(int cpu)
+{
+	do
+		cpu = (cpu + 1) % CPU_SETSIZE;
+	while (!CPU_ISSET(cpu, &cpus.allowed));
+	return cpu;
+}
+
+/* Both CPUs count as busy meanwhile. */
+void place_apart(struct place *p, bool apart)
+{
+	if (!p || apart == atomic_load(&p->apart))
+		return;
+	if (apart) {
+		p->home = atomic_load(&p->cpu);
+		p->away = next_cpu(p->home);
+	}
+	atomic_store(&p->apart, apart);
+	atomic_fetch_add(&cpus.running[p->home], apart ? 1 : -1);
+	atomic_fetch_add(&cpus.running[p->away], apart ? 1 : -1);
+	pin(0, apart ? p->away : p->home);
+}
+
 /* ---- around guest code ---- */
 
 static int idle_cpu(void)
@@ -336,7 +365,7 @@ void place_enter(struct place *p)
 {
 	int cpu, idle;
 
-	if (!p)
+	if (!p || atomic_load_explicit(&p->apart, memory_order_relaxed))
 		return;
 	cpu = atomic_load_explicit(&p->cpu, memory_order_relaxed);
 	if (atomic_load_explicit(&cpus.running[cpu], memory_order_relaxed)) {
@@ -357,7 +386,7 @@ void place_leave(struct place *p)
 {
 	int cpu;
 
-	if (!p)
+	if (!p || atomic_load_explicit(&p->inside, memory_order_relaxed) < 0)
 		return;
 	cpu = atomic_exchange(&p->inside, -1);
 	atomic_fetch_sub_explicit(&cpus.running[cpu], 1, memory_order_relaxed);
