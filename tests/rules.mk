@@ -18,6 +18,12 @@ $(FUZZ_GUESTS): $(BUILD)/tests/fuzz/guest_%: tests/fuzz/guest_%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -static -o $@ $<
 
+# Hostile guests know the stub's layout; they too refuse to run outside.
+HOSTILE := $(patsubst tests/hostile/%.c,$(BUILD)/tests/hostile/%,$(wildcard tests/hostile/*.c))
+$(HOSTILE): $(BUILD)/tests/hostile/%: tests/hostile/%.c tests/hostile/hostile.h backends/systrap/abi.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Icore -I. -pthread -static -o $@ $<
+
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libtrapgate.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS) -lcmocka
@@ -27,6 +33,6 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(BUILD)/libtrapgate.a
 	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS) -lcmocka
 
 .PHONY: guests units tests-build
-guests: $(GUESTS) $(FUZZ_GUESTS)
+guests: $(GUESTS) $(FUZZ_GUESTS) $(HOSTILE)
 units: $(UNITS) $(FUZZERS)
 tests-build: all guests units $(CONTRACT)

@@ -56,8 +56,11 @@
 #define CT_FILTER2		0x20
 #define CT_SENTRY_PID		0x30
 
-/* VM FS FILES SIGHAND PARENT SYSVSEM: a thread group of its own, the sentry's child. */
-#define STUB_CLONE_FLAGS	0x48f00
+/*
+ * VM FS FILES PARENT SYSVSEM: a thread group of its own, the sentry's child. Not SIGHAND: a forced signal that is blocked puts
+ * the default action back for all who share it, so one guest that dies in its handler would take the next one with it.
+ */
+#define STUB_CLONE_FLAGS	0x48700
 
 /* The signal that interrupt() sends; SIGUSR2. */
 #define STUB_SIGNAL		12
