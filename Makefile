@@ -18,7 +18,7 @@ endif
 WARN	:= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
 CFLAGS	?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) -pthread -MMD -MP -Icore -I. -I$(BUILD)/gen
-LDLIBS	:= -pthread -lZydis -lseccomp -ljansson
+LDLIBS	:= -pthread -lZydis -ljansson
 
 CORE_SRC := $(filter-out core/main.c core/loader/vdso/%,$(wildcard core/*.c core/*/*.c))
 BACKEND_SRC := $(wildcard backends/*.c backends/*/*.c)

@@ -3,10 +3,10 @@
 # On other systems it names them. Usage: deps.sh [--list]
 set -eu
 
-build=(gcc make libc6-dev libbsd-dev libseccomp-dev libjansson-dev libzydis-dev libcap-dev)
-test=(python3-pytest python3-pytest-timeout python3-jsonschema libcmocka-dev cppcheck shellcheck clang
+build=(gcc make binutils libc6-dev libbsd-dev libjansson-dev libzydis-dev uthash-dev)
+test=(python3 procps python3-pytest python3-pytest-timeout python3-jsonschema libcmocka-dev cppcheck shellcheck clang
       busybox-static sqlite3 git perl tar gzip findutils strace)
-bench=(gnuplot-nox python3-numpy python3-scipy python3-pandas)
+bench=(gnuplot-nox)
 packages=("${build[@]}" "${test[@]}" "${bench[@]}")
 
 if [ "${1:-}" = --list ]; then
