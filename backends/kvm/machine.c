@@ -202,6 +202,18 @@ static void set_intel_pages(void)
 	ioctl(machine.vm, KVM_SET_TSS_ADDR, 0xfeffd000);
 }
 
+/*
+ * KVM would write the right vendor's VMCALL over the wrong one in the guest's code, natively it is #UD. (The quirk that
+ * removing a slot drops all shadow pages stays on: machine_forget_tables needs it.)
+ */
+static void keep_code_as_it_is(void)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_DISABLE_QUIRKS2, .args[0] = KVM_X86_QUIRK_FIX_HYPERCALL_INSN };
+
+	if (ioctl(machine.kvm, KVM_CHECK_EXTENSION, cap.cap) & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+		ioctl(machine.vm, KVM_ENABLE_CAP, &cap);
+}
+
 static int create_vm(void)
 {
 	machine.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -211,6 +223,7 @@ static int create_vm(void)
 	if (machine.vm < 0)
 		return -errno;
 	set_intel_pages();
+	keep_code_as_it_is();
 	machine.run_size = ioctl(machine.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	machine.max_vcpus = ioctl(machine.kvm, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	machine.xsave_size = MAX(ioctl(machine.vm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2), (int)sizeof(struct kvm_xsave));

@@ -157,6 +157,92 @@ static void no_32bit_calls(void)
 
 GUEST_CODE(jump_to_rdi_with_args, "mov $39, %eax; jmp *%rdi");
 
+GUEST_CODE(priv_cli, "cli; syscall");
+GUEST_CODE(priv_rdmsr, "mov $0xc0000082, %ecx; rdmsr; syscall");
+GUEST_CODE(priv_wrmsr, "mov $0xc0000082, %ecx; wrmsr; syscall");
+GUEST_CODE(priv_read_cr3, "mov %cr3, %rax; syscall");
+GUEST_CODE(priv_write_cr3, "mov %rax, %cr3; syscall");
+GUEST_CODE(priv_write_dr7, "mov %rax, %dr7; syscall");
+GUEST_CODE(priv_lgdt, "lgdt (%rsp); syscall");
+GUEST_CODE(priv_lidt, "lidt (%rsp); syscall");
+GUEST_CODE(priv_ltr, "mov $0x40, %eax; ltr %ax; syscall");
+GUEST_CODE(priv_clts, "clts; syscall");
+GUEST_CODE(priv_invlpg, "invlpg (%rsp); syscall");
+GUEST_CODE(priv_wbinvd, "wbinvd; syscall");
+GUEST_CODE(priv_swapgs, "swapgs; syscall");
+GUEST_CODE(priv_sysret, "sysretq; syscall");
+GUEST_CODE(priv_xsetbv, "xor %ecx, %ecx; mov $3, %eax; xor %edx, %edx; xsetbv; syscall");
+GUEST_CODE(priv_vmlaunch, "vmlaunch; syscall");
+GUEST_CODE(priv_vmrun, "vmrun; syscall");
+GUEST_CODE(priv_vmxoff, "vmxoff; syscall");
+GUEST_CODE(priv_clac, "clac; syscall");
+GUEST_CODE(priv_ins, "mov $0x80, %edx; lea -64(%rsp), %rdi; insb; syscall");
+GUEST_CODE(priv_kernel_cs, "pushq $0x10; lea 1f(%rip), %rax; push %rax; lretq; 1: syscall");
+GUEST_CODE(priv_kernel_ss, "mov $0x18, %eax; mov %eax, %ss; syscall");
+GUEST_CODE(priv_wrfsbase, "movabs $0x8000000000000000, %rax; wrfsbase %rax; syscall");
+GUEST_CODE(priv_int0, "int $0; syscall");
+GUEST_CODE(priv_int8, "int $8; syscall");
+GUEST_CODE(priv_int14, "int $14; syscall");
+
+#define PRIVILEGED(n) { #n, n, n##_end }
+static const struct { const char *name; const u8 *code, *end; } privileged[] = {
+	PRIVILEGED(priv_cli), PRIVILEGED(priv_rdmsr), PRIVILEGED(priv_wrmsr), PRIVILEGED(priv_read_cr3),
+	PRIVILEGED(priv_write_cr3), PRIVILEGED(priv_write_dr7), PRIVILEGED(priv_lgdt), PRIVILEGED(priv_lidt),
+	PRIVILEGED(priv_ltr), PRIVILEGED(priv_clts), PRIVILEGED(priv_invlpg), PRIVILEGED(priv_wbinvd),
+	PRIVILEGED(priv_swapgs), PRIVILEGED(priv_sysret), PRIVILEGED(priv_xsetbv), PRIVILEGED(priv_vmlaunch),
+	PRIVILEGED(priv_vmrun), PRIVILEGED(priv_vmxoff), PRIVILEGED(priv_clac), PRIVILEGED(priv_ins),
+	PRIVILEGED(priv_kernel_cs), PRIVILEGED(priv_kernel_ss), PRIVILEGED(priv_wrfsbase), PRIVILEGED(priv_int0),
+	PRIVILEGED(priv_int8), PRIVILEGED(priv_int14),
+};
+
+/* Which of the two signals it is differs between processors and hypervisors; that nothing happens does not. */
+static void privileged_instructions(void)
+{
+	struct guest g;
+	u64 value;
+
+	guest_start(&g, accessors);
+	for (size_t i = 0; i < ARRAY_SIZE(privileged); i++) {
+		guest_code(&g, privileged[i].code, privileged[i].end);
+		if (guest_run(&g) != EVENT_EXCEPTION || (g.ev.signo != SIGSEGV && g.ev.signo != SIGILL))
+			check_failed(__FILE__, __LINE__, privileged[i].name);
+		guest_code(&g, accessors, accessors_end);
+		CHECK(guest_load(&g, STACK, &value));
+	}
+	guest_destroy(&g);
+}
+
+/* Core may be led to enter the guest anywhere, and with any flags and stack: sigreturn does. */
+static void hostile_entries(void)
+{
+	static const u64 rips[] = { 0, GUEST_END, 0x7ffffffffffe, 0x7fffffffffff, 0x800000000000, 0x8000000000000000,
+				    0xffff7fffffffffff, 0xffff800000000000, 0xffffffffff600000, ~(u64)0 };
+	struct guest g;
+	u64 value;
+
+	guest_start(&g, accessors);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(rips); i++) {
+		guest_init_regs(&g);
+		g.regs.rip = g.regs.rcx = rips[i / 2];
+		g.regs.r11 = i & 1 ? g.regs.eflags : 0;		/* as after a call, or not */
+		g.regs.rsp = rips[(i * 7) % ARRAY_SIZE(rips)];
+		guest_run(&g);
+		CHECK(g.ev.kind == EVENT_EXCEPTION || g.ev.kind == EVENT_FAULT);
+		CHECK_EQ(g.ev.signo, SIGSEGV);
+	}
+	for (u64 bit = 1; bit; bit <<= 1) {
+		guest_init_regs(&g);
+		g.regs.rdi = STACK;
+		g.regs.eflags = bit | 2;
+		g.regs.rsp = ~(u64)0;
+		guest_run(&g);
+		CHECK(g.ev.kind == EVENT_SYSCALL || (bit == 0x100 && g.ev.signo == SIGTRAP));
+	}
+	guest_init_regs(&g);
+	CHECK(guest_load(&g, STACK, &value));
+	guest_destroy(&g);
+}
+
 /* Whatever a guest finds above its own space, running it never reaches the host. */
 static void code_above_the_guest(void)
 {
@@ -190,5 +276,7 @@ const struct contract_case exception_cases[] = {
 	{ "breakpoint", breakpoint_over_code },
 	{ "no_32bit_calls", no_32bit_calls },
 	{ "code_above_the_guest", code_above_the_guest },
+	{ "privileged", privileged_instructions },
+	{ "hostile_entries", hostile_entries },
 	{ NULL, NULL },
 };
