@@ -108,6 +108,12 @@ struct platform_ops {
 	 */
 	int (*probe)(char *why, size_t len);
 
+	/*
+	 * Optional (NULL). A reason, known without setting anything up, for which auto need not even time it here: 0, or
+	 * -errno with the reason in `why`. It still runs when asked for by name.
+	 */
+	int (*worth_timing)(char *why, size_t len);
+
 	/* Once, before any other call but probe, single-threaded, before any guest file is open. exit() undoes it. */
 	int (*init)(const struct platform_config *config);
 	void (*exit)(void);

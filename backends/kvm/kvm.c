@@ -1,7 +1,26 @@
 /* The KVM platform: the table of operations, its knobs, and life. Guest code runs in ring 3 of a VM without devices. */
+#include <cpuid.h>
+#include <errno.h>
+#include <stdio.h>
+
 #include "backends/kvm/kvm.h"
 
-extern const struct platform_ops kvm_platform;
+enum { CPUID_VMX = 1 << 5, CPUID_SVM = 1 << 2 };	/* ECX of leaf 1, of leaf 0x80000001 */
+
+extern /* Without VMX or SVM /dev/kvm is a software hypervisor: an exit costs hundreds of microseconds, the VM tens of ms. */
+static int kvm_worth_timing(char *why, size_t len)
+{
+	u32 a, b, vmx = 0, svm = 0, d;
+
+	__get_cpuid(1, &a, &b, &vmx, &d);
+	__get_cpuid(0x80000001, &a, &b, &svm, &d);
+	if ((vmx & CPUID_VMX) || (svm & CPUID_SVM))
+		return 0;
+	snprintf(why, len, "no hardware virtualization");
+	return -ENODEV;
+}
+
+const struct platform_ops kvm_platform;
 
 static const struct knob knobs[] = {
 	{ .name = "kvm.vcpus", .kind = KNOB_INT, .value = &kvm_vcpus, .def = 0, .min = 0, .max = 480,
@@ -41,6 +60,7 @@ const struct platform_ops kvm_platform = {
 	.name		 = "kvm",
 	.help		 = "ring 3 of a virtual machine: needs /dev/kvm",
 	.knobs		 = knobs,
+	.worth_timing	 = kvm_worth_timing,
 	.probe		 = machine_probe,
 	.init		 = kvm_init,
 	.exit		 = kvm_exit,

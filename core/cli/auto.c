@@ -45,11 +45,11 @@ static void consider(struct choice *c, const struct platform_ops *p, const struc
 	char reason[200];
 	double ns;
 
-	if (p->probe(reason, sizeof(reason))) {
+	if (p->probe(reason, sizeof(reason)) || (p->worth_timing && p->worth_timing(reason, sizeof(reason)))) {
 		say(c, " %s: %s;", p->name, reason);
 		return;
 	}
-	ns = platform_calibrate(p, config);
+	ns = platform_calibrate(p, config, c->best ? c->ns : 0);
 	if (ns < 0) {
 		say(c, " %s: does not run;", p->name);
 		return;
