@@ -7,20 +7,7 @@
 
 enum { CPUID_VMX = 1 << 5, CPUID_SVM = 1 << 2 };	/* ECX of leaf 1, of leaf 0x80000001 */
 
-extern /* Without VMX or SVM /dev/kvm is a software hypervisor: an exit costs hundreds of microseconds, the VM tens of ms. */
-static int kvm_worth_timing(char *why, size_t len)
-{
-	u32 a, b, vmx = 0, svm = 0, d;
-
-	__get_cpuid(1, &a, &b, &vmx, &d);
-	__get_cpuid(0x80000001, &a, &b, &svm, &d);
-	if ((vmx & CPUID_VMX) || (svm & CPUID_SVM))
-		return 0;
-	snprintf(why, len, "no hardware virtualization");
-	return -ENODEV;
-}
-
-const struct platform_ops kvm_platform;
+extern const struct platform_ops kvm_platform;
 
 static const struct knob knobs[] = {
 	{ .name = "kvm.vcpus", .kind = KNOB_INT, .value = &kvm_vcpus, .def = 0, .min = 0, .max = 480,
@@ -54,6 +41,19 @@ static void kvm_counters(struct platform_counters *out)
 {
 	*out = (struct platform_counters){ .host_calls = kvm_host_calls };
 	kvm_map_counters(out);
+}
+
+/* Without VMX or SVM /dev/kvm is a software hypervisor: an exit costs hundreds of microseconds, the VM tens of ms. */
+static int kvm_worth_timing(char *why, size_t len)
+{
+	u32 a, b, vmx = 0, svm = 0, d;
+
+	__get_cpuid(1, &a, &b, &vmx, &d);
+	__get_cpuid(0x80000001, &a, &b, &svm, &d);
+	if ((vmx & CPUID_VMX) || (svm & CPUID_SVM))
+		return 0;
+	snprintf(why, len, "no hardware virtualization");
+	return -ENODEV;
 }
 
 const struct platform_ops kvm_platform = {
