@@ -161,6 +161,14 @@ static struct vcpu *pop_handoff(void)
 	return v;
 }
 
+static void release_handoffs(void)
+{
+	struct vcpu *v;
+
+	while ((v = pop_handoff()))
+		atomic_store(&v->busy, false);
+}
+
 /* Another that runs is asked to give way, in turn. */
 static void preempt_one(void)
 {
@@ -183,7 +191,7 @@ static struct vcpu *wait_for_one(void)
 	struct vcpu *v;
 
 	atomic_fetch_add(&pool.waiters, 1);
-	while (!(v = pop_handoff()) && !(v = find_idle(true))) {
+	while (!(v = pop_handoff()) && !(v = find_idle(false)) && !(v = find_idle(true))) {
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += SLICE_NS;
 		if (until.tv_nsec >= 1000000000) {
@@ -193,7 +201,9 @@ static struct vcpu *wait_for_one(void)
 		if (pthread_cond_timedwait(&pool.put, &pool.lock, &until) == ETIMEDOUT)
 			preempt_one();
 	}
-	atomic_fetch_sub(&pool.waiters, 1);
+	/* More may have been handed over than there were waiters. */
+	if (atomic_fetch_sub(&pool.waiters, 1) == 1)
+		release_handoffs();
 	return v;
 }
 
@@ -248,7 +258,10 @@ void vcpu_put(struct vcpu *v)
 	pthread_mutex_lock(&pool.lock);
 	v->handoff = pool.handoff;
 	pool.handoff = v;
-	pthread_cond_signal(&pool.put);
+	if (atomic_load(&pool.waiters))
+		pthread_cond_signal(&pool.put);
+	else
+		release_handoffs();
 	pthread_mutex_unlock(&pool.lock);
 }
 
