@@ -117,6 +117,7 @@ struct channel {
 	u64 fs_base, gs_base;
 	u32 stub_sleeps;		/* it waits on `ack` by futex */
 	u32 broken;
+	u32 stepping;			/* the guest's single-stepping (TF) met a patched call's way in */
 
 	/* written by the sentry */
 	u32 ack __attribute__((aligned(64)));	/* futex word: == seq once the event is answered */

@@ -14,6 +14,8 @@
  * one as a whole, and no instruction boundary that was one is no longer one. The page becomes the mm's own, so
  * other guests and the file see nothing; fork shares it like any page, trampolines included. A guest that reads
  * its own code sees the jump; one that writes over it gets what it wrote.
+ * What does not work is code that is copied or moved (mremap) to another address after it was patched, and runs there: its
+ * jumps are relative. For such a program there is the knob that turns patching off.
  */
 #include <Zydis/Zydis.h>
 #include <stdlib.h>

@@ -40,11 +40,9 @@ static int copy_out_spec(struct mm *mm, gva_t dst, const struct timer_value *v)
 
 static bool timeval_to_ns(const struct timeval *tv, u64 *ns)
 {
-	struct timespec ts = { tv->tv_sec, tv->tv_usec * 1000 };
-
 	if (tv->tv_usec < 0 || tv->tv_usec >= 1000000 || tv->tv_sec < 0)
 		return false;
-	*ns = timespec_to_ns(&ts);
+	*ns = timespec_to_ns(&(struct timespec){ tv->tv_sec, tv->tv_usec * 1000 });
 	return true;
 }
 

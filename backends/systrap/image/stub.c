@@ -137,12 +137,18 @@ static inline void take_bases(struct channel *ch)
 _Noreturn void stub_make_frame(void);		/* a trap of our own making; returns through the frame, to the guest */
 extern char stub_frame_trap[];
 
+#define EFLAGS_TF	0x100ull
+
 /* Called by stub_fast_entry with the guest's registers saved. 1: load all registers, 0: only rax changed. */
 int stub_call(struct channel *ch)
 {
 	int all;
 
 	__atomic_store_n(&ch->phase, PHASE_WAIT, __ATOMIC_RELAXED);
+	if (ch->stepping) {
+		ch->stepping = 0;
+		ch->regs.eflags |= EFLAGS_TF;
+	}
 	ch->fs_base = read_fs_base();
 	ch->gs_base = read_gs_base();
 	hand_over(ch, CHANNEL_CALL);
@@ -173,6 +179,16 @@ static void frame_from_regs(u64 *g, const struct guest_regs *r)
 	g[G_RDX] = r->rdx, g[G_RAX] = r->rax, g[G_RCX] = r->rcx, g[G_RSP] = r->rsp, g[G_RIP] = r->rip, g[G_EFL] = r->eflags;
 }
 
+/* The way in does not save what SYSCALL destroys. */
+static void show_regs(u64 *g, const struct channel *ch)
+{
+	frame_from_regs(g, &ch->regs);
+	if (ch->command != COMMAND_RESUME) {
+		g[G_RCX] = ch->regs.rip;
+		g[G_R11] = ch->regs.eflags;
+	}
+}
+
 /*
  * A signal stopped the thread inside the stub. True: go on, nothing to tell. False: the frame now shows the guest's
  * registers, publish it. An interrupt in the middle of a save is remembered; while registers are being restored the
@@ -184,7 +200,7 @@ static bool inside_stub(struct channel *ch, int signo, u64 *g, u32 *kind)
 	u32 phase = rip >= (u64)stub_fast_entry && rip <= (u64)stub_fast_marked ? PHASE_SAVE : ch->phase;
 
 	if (signo == 31 && rip == (u64)stub_frame_trap) {
-		frame_from_regs(g, &ch->regs);
+		show_regs(g, ch);
 		*kind = CHANNEL_FRAMED;
 		return false;
 	}
@@ -192,11 +208,12 @@ static bool inside_stub(struct channel *ch, int signo, u64 *g, u32 *kind)
 		return false;			/* a new thread's first trap, or a guest that jumped here */
 	if (phase == PHASE_RESTORE) {
 		/* An interrupt, a single step, or a return to where no code can be: the guest's own, at its own rip. */
-		frame_from_regs(g, &ch->regs);
+		show_regs(g, ch);
 		return false;
 	}
-	if (signo == 5) {			/* the guest single-steps: not through here */
-		g[G_EFL] &= ~0x100ull;
+	if (signo == 5) {			/* the guest single-steps: not through here, but on behind it */
+		g[G_EFL] &= ~EFLAGS_TF;
+		ch->stepping = 1;
 		return true;
 	}
 	if (signo != STUB_SIGNAL) {
