@@ -16,6 +16,7 @@ static void on_chld(int signo, siginfo_t *si, void *uc)
 	*(siginfo_t *)&last = *si;
 }
 
+/* In a group of its own, whose parent is in another: ours may be orphaned, and there SIGTSTP stops nobody. */
 static pid_t sleeper(void)
 {
 	pid_t pid = fork();
@@ -23,6 +24,7 @@ static pid_t sleeper(void)
 	if (!pid)
 		for (;;)
 			pause();
+	CHECK(setpgid(pid, pid) == 0);
 	return pid;
 }
 
