@@ -66,6 +66,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "floor-kvm-fault", .help = "one page mapped in the host and written first in ring 3 of a VM",
-	.class = CLASS_FLOOR, .placements = PLACE_SAME | PLACE_FREE, .fixed_inner = PAGES,
+	.class = CLASS_FLOOR, .placements = PLACE_SAME, .fixed_inner = PAGES,
 	.setup = setup, .prepare = prepare, .batch = batch,
 };
