@@ -15,7 +15,7 @@
 GUEST_CODE(idle_call, "1: syscall; jmp 1b");
 GUEST_CODE(busy, "1: jmp 1b");
 
-enum { MAX_PIDS = 256 };
+enum { MAX_PIDS = 256, CYCLES = 84 };	/* of 12 address spaces each: a thousand */
 
 /* ThreadSanitizer's own memory grows with the program's history. */
 #ifdef __SANITIZE_THREAD__
@@ -265,7 +265,7 @@ static void nothing_is_left(void)
 		one_cycle();
 	fds = count_fds();
 	kb = resident_kb();
-	for (int i = 0; i < 40; i++)
+	for (int i = 0; i < CYCLES; i++)
 		one_cycle();
 	CHECK(count_fds() <= fds + 16);
 	CHECK(resident_kb() <= kb + GROWTH_KB);
