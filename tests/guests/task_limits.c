@@ -27,7 +27,7 @@ static void limits(void)
 	CHECK_ERRNO(setrlimit(RLIMIT_CORE, &r), EINVAL);
 	CHECK_ERRNO(getrlimit(99, &r), EINVAL);
 	CHECK_ERRNO(getrlimit(RLIMIT_CORE, (struct rlimit *)8), EFAULT);
-	CHECK_ERRNO(prlimit(32767, RLIMIT_CORE, NULL, &r), ESRCH);
+	CHECK_ERRNO(prlimit(0x3fffffff, RLIMIT_CORE, NULL, &r), ESRCH);
 	CHECK(prlimit(getpid(), RLIMIT_STACK, NULL, &r) == 0);
 }
 
@@ -44,7 +44,7 @@ static void scheduling(void)
 	p.sched_priority = 1;
 	CHECK_ERRNO(sched_setscheduler(0, SCHED_OTHER, &p), EINVAL);
 	CHECK_ERRNO(sched_setscheduler(0, 77, &p), EINVAL);
-	CHECK_ERRNO(sched_getscheduler(32767), ESRCH);
+	CHECK_ERRNO(sched_getscheduler(0x3fffffff), ESRCH);
 	CHECK(sched_get_priority_max(SCHED_FIFO) == 99 && sched_get_priority_min(SCHED_RR) == 1);
 	CHECK_ERRNO(sched_get_priority_max(4), EINVAL);
 	CHECK(sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0);
@@ -76,7 +76,7 @@ static void priorities(void)
 	errno = 0;
 	CHECK(getpriority(PRIO_PGRP, 0) == 0 && errno == 0);
 	CHECK_ERRNO(getpriority(9, 0), EINVAL);
-	CHECK_ERRNO(getpriority(PRIO_PROCESS, 32767), ESRCH);
+	CHECK_ERRNO(getpriority(PRIO_PROCESS, 0x3fffffff), ESRCH);
 }
 
 static void prctls(void)

@@ -48,7 +48,7 @@ int main(void)
 	CHECK(pipe(ready) == 0 && pipe(go) == 0);
 	CHECK(getpgid(0) == getpgrp());
 	CHECK(getsid(0) == getsid(getpid()));
-	CHECK_ERRNO(getpgid(32767), ESRCH);
+	CHECK_ERRNO(getpgid(0x3fffffff), ESRCH);
 	CHECK_ERRNO(getpgid(-1), ESRCH);
 	CHECK_ERRNO(setpgid(0, -1), EINVAL);
 	CHECK_ERRNO(setpgid(1, 0), ESRCH);
