@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backends/stub/vfork.h"
 #include "lib/log.h"
 
 extern const u8 stub_image[], stub_image_end[];
@@ -36,38 +37,24 @@ struct launch {
 	int error;			/* written by the child: the memory is shared */
 };
 
-#define UNSANITISED	__attribute__((no_sanitize("address", "thread", "undefined")))
-
-/* No libc wrapper below may touch errno or take a lock: the child runs on the launcher's thread data. */
-UNSANITISED static long raw(long nr, long a, long b, long c, long d, long e)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	long ret;
-
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-			 : "rcx", "r11", "memory");
-	return ret;
-}
-
 /* Give the child exactly descriptors 3 to 6. First out of the way, so that no source is overwritten. */
 UNSANITISED static long child_fds(struct launch *l)
 {
 	long r;
 
 	for (int i = 0; i < 4; i++) {
-		r = raw(SYS_fcntl, l->fd[i], F_DUPFD, FD_SAFE, 0, 0);
+		r = raw_call(SYS_fcntl, l->fd[i], F_DUPFD, FD_SAFE, 0, 0);
 		if (r < 0)
 			return r;
 		l->fd[i] = (int)r;
 	}
 	for (int i = 0; i < 4; i++) {
-		r = raw(SYS_dup3, l->fd[i], STUB_FD_MEMORY + i, STUB_FD_MEMORY + i == STUB_FD_IMAGE ? O_CLOEXEC : 0, 0, 0);
+		r = raw_call(SYS_dup3, l->fd[i], STUB_FD_MEMORY + i, STUB_FD_MEMORY + i == STUB_FD_IMAGE ? O_CLOEXEC : 0, 0, 0);
 		if (r < 0)
 			return r;
 	}
-	raw(SYS_close_range, 0, 2, 0, 0, 0);
-	return raw(SYS_close_range, STUB_FD_IMAGE + 1, ~0u, 0, 0, 0);
+	raw_call(SYS_close_range, 0, 2, 0, 0, 0);
+	return raw_call(SYS_close_range, STUB_FD_IMAGE + 1, ~0u, 0, 0, 0);
 }
 
 UNSANITISED static long child_setup(struct launch *l)
@@ -78,49 +65,30 @@ UNSANITISED static long child_setup(struct launch *l)
 	u64 blocked = ~sync;
 	long r;
 
-	raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (raw(SYS_getppid, 0, 0, 0, 0, 0) != l->parent)
+	raw_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (raw_call(SYS_getppid, 0, 0, 0, 0, 0) != l->parent)
 		return -ESRCH;		/* the sentry died before the signal was armed */
 	r = child_fds(l);
 	if (r < 0)
 		return r;
-	raw(SYS_setsid, 0, 0, 0, 0, 0);
-	raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	raw(SYS_personality, ADDR_NO_RANDOMIZE, 0, 0, 0, 0);
-	raw(SYS_prlimit64, 0, RLIMIT_CORE, (long)&no_core, 0, 0);
-	return raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, 0, sizeof(blocked), 0);
+	raw_call(SYS_setsid, 0, 0, 0, 0, 0);
+	raw_call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	raw_call(SYS_personality, ADDR_NO_RANDOMIZE, 0, 0, 0, 0);
+	raw_call(SYS_prlimit64, 0, RLIMIT_CORE, (long)&no_core, 0, 0);
+	return raw_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, 0, sizeof(blocked), 0);
 }
 
-UNSANITISED static _Noreturn void child_main(struct launch *l)
+UNSANITISED static void child_main(void *arg)
 {
+	struct launch *l = arg;
 	char *none[] = { NULL };
 	long r = child_setup(l);
 
 	if (!r)
-		r = raw(SYS_execveat, STUB_FD_IMAGE, (long)"", (long)none, (long)none, AT_EMPTY_PATH);
+		r = raw_call(SYS_execveat, STUB_FD_IMAGE, (long)"", (long)none, (long)none, AT_EMPTY_PATH);
 	l->error = (int)r;
 	for (;;)
-		raw(SYS_exit_group, 1, 0, 0, 0, 0);
-}
-
-/*
- * clone() on a stack of its own, and not libc's: ThreadSanitizer takes that one for a fork, and the child, which shares
- * its memory, would leave it blind to the launcher's locks.
- */
-UNSANITISED static long clone_vfork(struct launch *l)
-{
-	u64 *sp = (u64 *)((u8 *)launch_stack + LAUNCH_STACK);
-	register long r10 __asm__("r10") = 0;
-	register long r8 __asm__("r8") = 0;
-	long ret;
-
-	*--sp = (u64)l;
-	*--sp = (u64)child_main;
-	__asm__ volatile("syscall\n\ttest %%eax, %%eax\n\tjnz 1f\n\txor %%ebp, %%ebp\n\tpop %%rax\n\tpop %%rdi\n\t"
-			 "call *%%rax\n\tud2\n1:"
-			 : "=a"(ret) : "a"(SYS_clone), "D"(CLONE_VM | CLONE_VFORK), "S"(sp), "d"(0), "r"(r10), "r"(r8)
-			 : "rcx", "r11", "memory");
-	return ret;
+		raw_call(SYS_exit_group, 1, 0, 0, 0, 0);
 }
 
 /* The launcher blocks every signal, so no handler of the sentry can run in the child while it shares our memory. */
@@ -128,7 +96,7 @@ static int spawn(int channel_fd, int report_fd, pid_t *pid)
 {
 	struct launch l = { getpid(), { memory_fd, channel_fd, report_fd, image_fd }, 0 };
 
-	*pid = (pid_t)clone_vfork(&l);
+	*pid = stub_vfork(launch_stack, LAUNCH_STACK, child_main, &l);
 	if (*pid < 0)
 		return *pid;
 	if (!l.error)

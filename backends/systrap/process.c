@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backends/stub/vfork.h"
 #include "backends/systrap/systrap.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
@@ -36,7 +37,7 @@ enum { LAUNCH_STACK = 64 << 10 };
 
 extern const u8 systrap_image[], systrap_image_end[];
 
-static int image_fd = -1, memory_fd = -1;	/* both above what launch_child() fills: dup2 onto itself keeps close-on-exec */
+static int image_fd = -1, memory_fd = -1;	/* both above what child_fds() fills */
 
 /* ---- launch ---- */
 
@@ -44,31 +45,39 @@ struct launch {
 	int memory, shared, sock;
 };
 
-/* In the vfork child: shares our memory, so it only makes system calls. */
-static int launch_child(void *arg)
+UNSANITISED static long child_fds(const struct launch *l)
 {
-	const struct launch *l = arg;
-	static char *const argv[] = { (char *)"trapgate-stub", NULL }, *const envp[] = { NULL };
-	static const struct rlimit no_core = { 0, 0 };
-	sigset_t all;
+	const int from[] = { l->memory, l->shared, l->sock, image_fd };
+	long r;
 
-	/* The sources are above 9, so that no dup2 destroys one still needed. */
-	if (dup2(l->memory, STUB_FD_MEMORY) < 0 || dup2(l->shared, STUB_FD_SHARED) < 0 || dup2(l->sock, STUB_FD_SOCKET) < 0)
-		_exit(1);
-	if (dup2(image_fd, STUB_FD_SOCKET + 1) < 0 || fcntl(STUB_FD_SOCKET + 1, F_SETFD, FD_CLOEXEC) < 0)
-		_exit(2);
-	syscall(SYS_close_range, 0, STUB_FD_MEMORY - 1, 0);
-	syscall(SYS_close_range, STUB_FD_SOCKET + 2, ~0u, 0);
-	personality(ADDR_NO_RANDOMIZE);
-	setrlimit(RLIMIT_CORE, &no_core);	/* a guest's memory stays out of the host's files */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-	syscall(SYS_setsid);
-	syscall(SYS_execveat, STUB_FD_SOCKET + 1, "", argv, envp, AT_EMPTY_PATH);
-	_exit(3);
+	/* The sources are above 9, so that no dup3 destroys one still needed. The image's is closed by exec. */
+	for (int i = 0; i < 4; i++) {
+		r = raw_call(SYS_dup3, from[i], STUB_FD_MEMORY + i, i == 3 ? O_CLOEXEC : 0, 0, 0);
+		if (r < 0)
+			return r;
+	}
+	raw_call(SYS_close_range, 0, STUB_FD_MEMORY - 1, 0, 0, 0);
+	return raw_call(SYS_close_range, STUB_FD_SOCKET + 2, ~0u, 0, 0, 0);
 }
 
-static pid_t launch(const struct launch *l)
+UNSANITISED static void child_main(void *arg)
+{
+	static char *const argv[] = { (char *)"trapgate-stub", NULL }, *const envp[] = { NULL };
+	static const struct rlimit no_core = { 0, 0 };
+	static const u64 all = ~0ull;
+
+	if (!child_fds(arg)) {
+		raw_call(SYS_personality, ADDR_NO_RANDOMIZE, 0, 0, 0, 0);
+		raw_call(SYS_prlimit64, 0, RLIMIT_CORE, (long)&no_core, 0, 0);	/* a guest's memory stays out of the host's files */
+		raw_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all), 0);
+		raw_call(SYS_setsid, 0, 0, 0, 0, 0);
+		raw_call(SYS_execveat, STUB_FD_SOCKET + 1, (long)"", (long)argv, (long)envp, AT_EMPTY_PATH);
+	}
+	for (;;)
+		raw_call(SYS_exit_group, 1, 0, 0, 0, 0);
+}
+
+static pid_t launch(struct launch *l)
 {
 	char *stack = mmap(NULL, LAUNCH_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	sigset_t all, old;
@@ -78,9 +87,7 @@ static pid_t launch(const struct launch *l)
 		return -ENOMEM;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);	/* no handler of ours may run in the child */
-	pid = clone(launch_child, stack + LAUNCH_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)l);
-	if (pid < 0)
-		pid = -errno;
+	pid = stub_vfork(stack, LAUNCH_STACK, child_main, l);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	munmap(stack, LAUNCH_STACK);
 	return pid;
@@ -108,7 +115,7 @@ static int receive_fd(int sock)
 
 static u64 shared_size(void) { return STUB_CONTROL_SIZE + (u64)CHANNEL_MAX * CHANNEL_SIZE; }
 
-/* A descriptor above those that launch_child() fills. */
+/* A descriptor above those that child_fds() fills. */
 static int high_fd(int fd)
 {
 	int high = fcntl(fd, F_DUPFD_CLOEXEC, 10);
@@ -324,14 +331,16 @@ int systrap_as_create(struct address_space **out)
 	if (pool.nready < systrap_pool)
 		pthread_cond_signal(&pool.work);
 	pthread_mutex_unlock(&pool.lock);
+	if (as)
+		as->users = 1;
 	*out = as;
 	return err == -ENOMEM || err == -EMFILE ? -ENOMEM : err ? -EAGAIN : 0;
 }
 
-void systrap_as_destroy(struct address_space *as)
+void process_put(struct address_space *as)
 {
-	if (map_queue_clear(&as->maps))
-		as->dead = true;
+	if (atomic_fetch_sub(&as->users, 1) != 1)
+		return;
 	if (as->dead) {
 		destroy(as);
 		return;
@@ -340,6 +349,18 @@ void systrap_as_destroy(struct address_space *as)
 	TAILQ_INSERT_TAIL(&pool.used, as, link);
 	pthread_cond_signal(&pool.work);
 	pthread_mutex_unlock(&pool.lock);
+}
+
+/* Contexts that ran in it last may still hold its threads; the process waits for them, its pages do not. */
+void systrap_as_destroy(struct address_space *as)
+{
+	if (map_queue_clear(&as->maps)) {
+		pthread_mutex_lock(&as->maps.lock);
+		as->dead = true;
+		threads_end(as);
+		pthread_mutex_unlock(&as->maps.lock);
+	}
+	process_put(as);
 }
 
 int process_pool_start(void)

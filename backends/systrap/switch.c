@@ -255,6 +255,7 @@ static void unbind(struct context *ctx)
 	handoff_unbind(ctx);
 	set_slot(ctx, NULL);
 	slot_release(ctx->as, slot);
+	process_put(ctx->as);
 	ctx->as = NULL;
 	ctx->last_valid = false;
 }
@@ -287,6 +288,7 @@ static int bind(struct context *ctx, struct address_space *as)
 	if (err)
 		return err;
 	set_slot(ctx, slot);
+	atomic_fetch_add(&as->users, 1);
 	ctx->as = as;
 	ctx->fp_pending = true;
 	handoff_bind(ctx);

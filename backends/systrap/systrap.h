@@ -51,6 +51,7 @@ struct address_space {
 	pid_t pid;
 	int notify_fd;
 	u64 notify_id;			/* the helper's pending rendezvous */
+	atomic_int users;		/* core, until as_destroy(), and the contexts bound to it: then it is recycled */
 	atomic_bool dead;		/* the process is gone or can't be trusted to be whole */
 	bool ended;			/* and its threads are known to have gone too; lock */
 	struct stub_control *control;	/* our writable view of the control pages */
@@ -96,6 +97,7 @@ int process_pool_start(void);
 void process_pool_stop(void);
 int systrap_as_create(struct address_space **out);
 void systrap_as_destroy(struct address_space *as);
+void process_put(struct address_space *as);
 
 /* helper.c */
 extern const struct map_runner helper_runner;
