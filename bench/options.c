@@ -12,7 +12,7 @@
 enum { OPT_LIST = 256, OPT_DRY_RUN, OPT_DECODE, OPT_OUT, OPT_RESUME, OPT_TIMEOUT, OPT_SKIP_MISSING, OPT_NO_SUMMARY };
 
 static const struct argp_option arg_options[] = {
-	{ "suite", 's', "NAME", 0, "quick (default), standard or full", 1 },
+	{ "suite", 's', "NAME", 0, "quick (default), standard, full or ablation", 1 },
 	{ "platforms", 'p', "LIST", 0, 
 	  "comma separated NAME[:KNOB=VALUE;...]; default: all that run here. Native is always measured", 1 },
 	{ "workloads", 'w', "LIST", 0, "comma separated names or patterns; default: all. Their floors are added", 1 },

@@ -148,17 +148,6 @@ void knobs_reset(void) { knobs_each(reset_one, NULL); }
 
 /* ---- showing ---- */
 
-static int print_one(const struct knob *k, void *arg)
-{
-	char now[64];
-
-	knob_format(k, *k->value, now, sizeof(now));
-	fprintf(arg, "  %-24s %-8s %s\n", k->name, now, k->help);
-	return 0;
-}
-
-void knobs_print(FILE *out) { knobs_each(print_one, out); }
-
 struct differing {
 	char *buf;
 	size_t len, n;

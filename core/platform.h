@@ -12,8 +12,6 @@
 #ifndef TG_PLATFORM_H
 #define TG_PLATFORM_H
 
-#include <stdio.h>
-
 #include "lib/types.h"
 
 /* Same values as PROT_READ, PROT_WRITE, PROT_EXEC. */
@@ -201,6 +199,5 @@ const struct platform_ops *platform_find(const char *name);
 /* core/knob.c */
 int knob_set(const char *assignment, char *why, size_t len);	/* "ptrace.pin=off" */
 void knobs_reset(void);						/* defaults */
-void knobs_print(FILE *out);
 
 #endif

@@ -194,7 +194,8 @@ int queue_enter(struct map_queue *q)
 {
 	int err = 0;
 
-	atomic_fetch_add(&q->running, 1);
+	if (!q->eager)
+		atomic_fetch_add(&q->running, 1);
 	if (atomic_load(&q->queued)) {
 		pthread_mutex_lock(&q->lock);
 		err = queue_flush(q);
@@ -203,7 +204,11 @@ int queue_enter(struct map_queue *q)
 	return q->runner->dead(q->self) ? -ESRCH : err;
 }
 
-void queue_leave(struct map_queue *q) { atomic_fetch_sub(&q->running, 1); }
+void queue_leave(struct map_queue *q)
+{
+	if (!q->eager)
+		atomic_fetch_sub(&q->running, 1);
+}
 
 void map_queue_init(struct map_queue *q)
 {

@@ -36,7 +36,7 @@ struct map_queue {
 	bool eager;
 	struct span_tree spans;		/* as after the queue has run */
 	_Atomic u32 queued;		/* records waiting */
-	_Atomic u32 running;		/* contexts in guest code */
+	_Atomic u32 running;		/* contexts in guest code; not counted if eager */
 };
 
 struct map_counters {

@@ -83,8 +83,7 @@ struct stub_prog {			/* struct sock_fprog with its padding */
 /* First control page. Written by the sentry before the stub starts. */
 struct stub_control {
 	u32 version;
-	u32 xstate_size;
-	u64 reserved;
+	u32 pad[3];
 	struct stub_prog filter;	/* of the process; its listener goes to the sentry */
 	struct stub_prog filter2;	/* added by each guest thread */
 	u64 sentry_pid;

@@ -79,11 +79,14 @@ void handoff_unbind(struct context *ctx)
 	place_worker(ctx->place, 0);
 }
 
-/* Its stub stops spinning as well, and the permit is another's. A pair that was good at it need not earn it again at length. */
+/* Its stub stops spinning as well, and the permit is another's. A pair that spun well may try again soon. */
 void handoff_idle(struct context *ctx)
 {
-	if (ctx->spinning && systrap_handoff == HANDOFF_AUTO)
-		set_spinning(ctx, false);
+	if (!ctx->spinning || systrap_handoff != HANDOFF_AUTO)
+		return;
+	if (ctx->short_waits > SPIN_PAID)
+		ctx->short_wanted = SHORT_FIRST;
+	set_spinning(ctx, false);
 }
 
 /* A spin outlasted its budget. */

@@ -12,14 +12,52 @@
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
 
 #include "backends/systrap/systrap.h"
+
+static bool helper_poll;
 
 struct stub_record *helper_records(struct address_space *as)
 {
 	return (struct stub_record *)((u8 *)as->control + CONTROL_RECORDS);
+}
+
+/* By the kernel's word; the monitor may not know yet, or not watch yet. */
+static bool helper_gone(const struct address_space *as)
+{
+	siginfo_t si = { .si_pid = 0 };
+
+	return waitid(P_PID, as->pid, &si, WEXITED | WNOHANG | WNOWAIT) || si.si_pid;
+}
+
+/*
+ * Before Linux 6.11 the receive below sleeps on when the filter's last user is gone, but poll() says so. 0: there is something
+ * to receive.
+ */
+static int wait_notification(const struct address_space *as)
+{
+	struct pollfd p = { .fd = as->notify_fd, .events = POLLIN };
+
+	if (!helper_poll)
+		return 0;
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
+	COUNT(host_calls);
+	return p.revents & POLLIN ? 0 : -ESRCH;
+}
+
+void helper_init(void)
+{
+	struct utsname u;
+	int major = 0, minor = 0;
+
+	helper_poll = uname(&u) || sscanf(u.release, "%d.%d", &major, &minor) != 2 || major < 6 || (major == 6 && minor < 11);
 }
 
 /* Wait for the helper to come (back). Takes what it reports from its registers: the kernel vouches for them. */
@@ -29,10 +67,13 @@ int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result)
 
 	do {
 		memset(&n, 0, sizeof(n));
+		if (wait_notification(as))
+			break;
 		COUNT(host_calls);
 		if (!ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_RECV, &n))
 			break;
-	} while (errno == EINTR || (errno == ENOENT && !as->dead));
+		n.id = 0;
+	} while (errno == EINTR || (errno == ENOENT && !helper_gone(as)));
 	if (!n.id || (pid_t)n.pid != as->pid) {
 		as->dead = true;
 		threads_end(as);

@@ -8,7 +8,7 @@
  * Threat note. Frame, siginfo and registers are in memory that other threads of the guest can write at any time. Each
  * word is read once; offsets are checked against the channel; values only ever become that guest's own registers and
  * event. Counting `running` or "the thread has stopped" from here is good enough for that guest's own semantics,
- * never for the safety of another's memory: unmaps are vouched for by the kernel (map.c).
+ * never for the safety of another's memory: unmaps are vouched for by the kernel (helper.c).
  */
 #include <errno.h>
 #include <linux/audit.h>

@@ -87,6 +87,7 @@ static int systrap_init(const struct platform_config *config)
 	if (!cpu_can_patch())
 		systrap_patch = 0;
 	handoff_start();
+	helper_init();
 	return process_pool_start();
 }
 

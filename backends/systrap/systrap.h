@@ -101,6 +101,7 @@ void process_put(struct address_space *as);
 
 /* helper.c */
 extern const struct map_runner helper_runner;
+void helper_init(void);
 int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result);
 int helper_run(struct address_space *as, u32 n, u64 *done, u64 *result);	/* lock held; runs n records; the first error */
 struct stub_record *helper_records(struct address_space *as);

@@ -61,13 +61,6 @@ static struct hostfile *hostfile_of(struct file *f)
 	return f->data;
 }
 
-int hostfile_fd(struct file *f)
-{
-	bool mine = f->ops == &hostfile_stream_ops || f->ops == &hostfile_plain_ops;
-
-	return mine ? hostfile_of(f)->fd : -1;
-}
-
 /* ---- moving bytes ---- */
 
 static bool host_ready(int fd, short events)

@@ -8,6 +8,7 @@
  * nodes cannot be made, and those that exist are not opened on the host. setuid bits are not passed on.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>

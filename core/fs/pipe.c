@@ -54,11 +54,6 @@ struct pipe *file_pipe(const struct file *f)
 	return f->ops == &pipe_file_ops ? f->data : NULL;
 }
 
-bool file_is_pipe(const struct file *f)
-{
-	return f->ops == &pipe_file_ops;
-}
-
 bool inode_is_pipe(const struct inode *in)
 {
 	return in->super == &pipefs_super;

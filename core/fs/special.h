@@ -30,13 +30,11 @@ void file_locks_released(struct file *f);
 void inode_locks_free(struct inode *in);
 
 /* ---- pipes ---- */
-bool file_is_pipe(const struct file *f);
 long pipe_fcntl(struct file *f, struct task *t, int cmd, u64 arg);	/* F_SETPIPE_SZ, F_GETPIPE_SZ; -EBADF if no pipe */
 int pipe_create(struct file **rd, struct file **wr, u32 flags);		/* O_NONBLOCK, O_DIRECT */
 
 /* ---- the host's descriptors ---- */
 struct file *hostfile_new(int host_fd, u32 flags);	/* takes the descriptor over; NULL and errno-like fd closed on failure */
-int hostfile_fd(struct file *f);			/* the host descriptor behind a hostfile or -1 */
 
 /* ---- mounts: each makes a new instance; called once by fs_init ---- */
 int procfs_create(struct super **out);

@@ -40,11 +40,6 @@ void hostsig_block(void)
 	pthread_sigmask(SIG_BLOCK, &set, &original);
 }
 
-void hostsig_restore(void)
-{
-	sigprocmask(SIG_SETMASK, &original, NULL);
-}
-
 /* As exec would: what was ignored or blocked outside stays so inside (nohup, a background job of a plain shell). */
 void hostsig_inherit(struct task *first)
 {

@@ -14,9 +14,6 @@ void hostsig_block(void);
 struct task;
 void hostsig_inherit(struct task *first);
 
-/* A stub's own start: the mask that the sentry was started with. Async-signal-safe. */
-void hostsig_restore(void);
-
 /* Once the first guest process, `tgid`, exists: start forwarding. 0 or -errno. */
 int hostsig_start(int tgid);
 

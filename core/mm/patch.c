@@ -286,7 +286,7 @@ static struct patch_state *state_of(struct mm *mm)
 {
 	pthread_mutex_lock(&mm->lock);
 	if (!mm->patch)
-		mm->patch = calloc(1, sizeof(*mm->patch));
+		__atomic_store_n(&mm->patch, calloc(1, sizeof(*mm->patch)), __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&mm->lock);
 	return mm->patch;
 }

@@ -140,7 +140,6 @@ struct thread_group {
 	bool cpu_limit_shut;		/* lock: the group ends, it is not to be armed again */
 	struct posix_timers *timers;	/* timer_create, setitimer (task/timer.c); lock */
 	u64 start_ns;			/* CLOCK_MONOTONIC */
-	char *cgroup;			/* unused: NULL */
 	int oom_score_adj;
 	bool exec_done;			/* has called execve: setpgid by the parent is EACCES */
 };
