@@ -3,6 +3,7 @@
 #   make [SAN=1|SAN=thread]     build/trapgate, build/libtrapgate.a, build/workloads/*
 #   make deps                   Debian packages that are missing
 #   make test  make lint  make bench  make clean  make help
+#   make vm CMD=...  make vm-shell   in an emulated machine with AMD-V (bench/machine/boot.py)
 
 CC	?= gcc
 BUILD	?= build

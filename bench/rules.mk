@@ -13,3 +13,12 @@ bench: deps
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/trapgate-bench --suite=$(SUITE) $(if $(PLATFORMS),'--platforms=$(PLATFORMS)') \
 		$(if $(WORKLOADS),'--workloads=$(WORKLOADS)') $(if $(TRIALS),--trials=$(TRIALS)) $(BENCH)
+
+# The emulated machine with AMD-V: bench/machine/boot.py says what is in it.
+.PHONY: vm vm-shell
+vm: deps
+	@$(MAKE) --no-print-directory tests-build
+	@BUILD=$(BUILD) bench/machine/boot.py -- $(or $(CMD),$(error vm: which command? make vm CMD=...))
+vm-shell: deps
+	@$(MAKE) --no-print-directory tests-build
+	@BUILD=$(BUILD) bench/machine/boot.py --shell

@@ -7,7 +7,8 @@ build=(gcc make binutils libc6-dev libbsd-dev libjansson-dev libzydis-dev uthash
 test=(python3 procps python3-pytest python3-pytest-timeout python3-jsonschema libcmocka-dev cppcheck shellcheck clang
       busybox-static sqlite3 git perl tar gzip findutils strace)
 bench=(gnuplot-nox)
-packages=("${build[@]}" "${test[@]}" "${bench[@]}")
+machine=(qemu-system-x86 cpio xz-utils)
+packages=("${build[@]}" "${test[@]}" "${bench[@]}" "${machine[@]}")
 
 if [ "${1:-}" = --list ]; then
 	printf '%s\n' "${packages[@]}"
