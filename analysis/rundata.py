@@ -10,7 +10,8 @@ SUMMARY_COLUMNS = ('schema,run_id,host,platform,knobs,workload,params,placement,
                    'floor,ratio_floor,ratio_native,ratio_ci_low,ratio_ci_high,verdict,status').split(',')
 INTEGERS = {'schema', 'block', 'position', 'launch', 'n_inner', 'n'}
 NUMBERS = {'value', 'median', 'ci_low', 'ci_high', 'p99', 'floor', 'ratio_floor', 'ratio_native', 'ratio_ci_low',
-           'ratio_ci_high'}
+           'ratio_ci_high', 'ratio', 'boot_low', 'boot_high', 'p', 'p_holm', 'noise', 'smallest_effect', 'min', 'p50', 'p90', 'max',
+           'ns', 'p90_ns', 'low_ns', 'high_ns', 'count'}
 IDENTITY = ('platform', 'knobs', 'workload', 'params', 'placement')
 
 
@@ -61,10 +62,10 @@ class Cell:
         return self.planned[key]
 
     def add(self, row):
-        if row['status'] == 'ok' and row['value'] is not None:
+        if row['status'] in ('ok', 'scaled') and row['value'] is not None:
             self.samples.setdefault(row['metric'], {})[row['block']] = row['value']
             self.units[row['metric']] = row['unit']
-        elif row['status'] not in ('ok', 'warmup'):
+        elif row['status'] not in ('ok', 'scaled', 'warmup'):
             self.failures.append((row['status'], row['reason'], row['metric'], row['unit']))
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""summarize.py RUN_DIR: writes summary.csv and plots/ into a run folder and prints its table.
+"""summarize.py RUN_DIR: writes summary.csv, comparisons.csv, distribution.csv, plots/ and report.html, and prints the table.
 
-Needs python3 only; plots need gnuplot. Exit status: 0, or 2 if the folder is no run.
+Needs python3 only; plots need gnuplot, the report jinja2, the bootstrap cross-check scipy: what is missing is named in a line.
+Exit status: 0; 2 if the folder is no run; with --gate 5 if the A/A twin says that the machine was too noisy.
 """
 
 import argparse
@@ -10,7 +11,9 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import comparisons      # noqa: E402
 import plots            # noqa: E402
+import resample         # noqa: E402
 import rundata          # noqa: E402
 import summary          # noqa: E402
 import table            # noqa: E402
@@ -19,7 +22,8 @@ import table            # noqa: E402
 def main():
     parser = argparse.ArgumentParser(description='Statistics, plots and the table of one run.')
     parser.add_argument('folder', metavar='RUN_DIR')
-    parser.add_argument('--no-plots', action='store_true', help='summary.csv and the table only')
+    parser.add_argument('--no-plots', action='store_true', help='the CSV files and the table only')
+    parser.add_argument('--gate', action='store_true', help='exit with 5 if the A/A noise gate fails')
     args = parser.parse_args()
     try:
         run = rundata.Run(args.folder)
@@ -28,13 +32,15 @@ def main():
         return 2
     rows = summary.summarize(run)
     summary.write(rows, args.folder)
-    print('\n'.join(table.render(run, rows)))
-    made, notice = ([], None) if args.no_plots else plots.plot(run, rows)
-    if notice:
-        print('note: ' + notice)
+    pairs = comparisons.write(run, args.folder)
+    print('\n'.join(table.render(run, rows, pairs)))
+    made, notice = ([], None) if args.no_plots else plots.plot(run)
+    for line in filter(None, (notice, resample.MISSING)):
+        print('note: ' + line)
     print('results  %s/summary.csv  raw.csv  manifest.json  plan.json%s' % (
         args.folder, '  plots/ (%d files)' % len(made) if made else ''))
-    return 0
+    noisy = table.noise_gate(run, table.primary_rows(run, rows))[1]
+    return 5 if args.gate and noisy else 0
 
 
 if __name__ == '__main__':

@@ -20,6 +20,10 @@ def digits(x):
     return '%.4g' % x
 
 
+def is_twin(cell):
+    return 'twin=1' in cell['params'].split(';')
+
+
 def floor_of(run, cell, metric):
     """(median, samples' unit the same) of the bare mechanism, as many times an operation as the plan says."""
     choice = cell['floor']
@@ -49,7 +53,7 @@ def noise_of(run, cell, metric):
 def cell_verdict(run, cell, metric, ratio):
     if cell['class'] == 'floor':
         return 'floor'
-    if 'twin=1' in cell['params'].split(';'):
+    if is_twin(cell):
         return 'twin'
     if cell['platform'] == 'native':
         return 'reference'
@@ -101,14 +105,18 @@ def summarize(run):
     return [row for cell in run.cells for row in summarize_cell(run, cell)]
 
 
-def write(rows, folder):
-    path = os.path.join(folder, 'summary.csv')
+def write_csv(rows, columns, folder, name):
+    """A whole file or none: written beside its place, synced, renamed."""
+    path = os.path.join(folder, name)
     with open(path + '.tmp', 'w', newline='') as f:
         out = csv.writer(f, lineterminator='\n')
-        out.writerow(SUMMARY_COLUMNS)
+        out.writerow(columns)
         for row in rows:
-            out.writerow([digits(v) if isinstance(v, float) else '' if v is None else v
-                          for v in (row[c] for c in SUMMARY_COLUMNS)])
+            out.writerow([digits(v) if isinstance(v, float) else '' if v is None else v for v in (row[c] for c in columns)])
         f.flush()
         os.fsync(f.fileno())
     os.replace(path + '.tmp', path)
+
+
+def write(rows, folder):
+    write_csv(rows, SUMMARY_COLUMNS, folder, 'summary.csv')

@@ -1,9 +1,12 @@
 """The table that ends `make bench`: aligned text, the verdict in words, every planned cell in it."""
 
+import rundata
 import stats
+import summary
 
 CLASSES = (('syscall', 'system calls'), ('fault', 'page faults and mappings'), ('task', 'processes, threads, signals'),
-           ('cpu', 'must cost nothing extra'), ('floor', 'floors: the bare mechanisms, natively'))
+           ('cpu', 'must cost nothing extra'),
+           ('app', 'applications'), ('floor', 'floors: the bare mechanisms, natively'))
 
 
 def amount(x, unit):
@@ -30,15 +33,26 @@ def span(low, high, form):
 
 
 def percent(factor):
-    return '-' if factor is None else '+-%.1f %%' % (100 * (factor - 1))
+    """A spread as a factor, 1 or more, in the words that read best at its size."""
+    if factor is None:
+        return '-'
+    return '+-%.1f %%' % (100 * (factor - 1)) if factor < 2 else 'x or / %s' % significant(factor)
 
 
-def sentence(row):
+def sentence(row, pairs=()):
+    """The verdict in words: against native, then against other platforms where one is known; `?`: it does not hold under Holm."""
     if row['status'] not in ('ok', 'incomplete'):
         return row['status']
-    text = row['verdict']
-    if text in ('slower', 'faster'):
+    found = {}
+    for pair in pairs:
+        if pair['verdict'] in ('slower', 'faster'):
+            name = pair['reference'] + (':' + pair['reference_knobs'] if pair['reference_knobs'] else '')
+            found.setdefault(pair['verdict'], []).append(name + ('' if pair['holds'] == 'yes' else '?'))
+    text = ', '.join('%s than %s' % (word, ' and '.join(names)) for word, names in found.items()) or row['verdict']
+    if row['verdict'] in ('slower', 'faster') and not pairs:
         text += ' than native'
+    if row['verdict'] == 'not resolved' and 'native' not in text:
+        text = 'not resolved from native' + ('; ' + text if found else '')
     if row['status'] == 'incomplete':
         text += ' (incomplete: n=%d)' % row['n']
     return text.strip()
@@ -47,19 +61,19 @@ def sentence(row):
 HEAD = ('', 'median', '95 % CI', 'vs native', '95 % CI', 'x floor', 'p99', 'verdict')
 
 
-def line_of(row, name):
+def line_of(row, name, pairs=()):
     form = lambda x: amount(x, row['unit'])
     return (name, form(row['median']), span(row['ci_low'], row['ci_high'], form),
             '-' if row['ratio_native'] is None else significant(row['ratio_native']),
             span(row['ratio_ci_low'], row['ratio_ci_high'], significant),
-            '-' if row['ratio_floor'] is None else significant(row['ratio_floor']), form(row['p99']), sentence(row))
+            '-' if row['ratio_floor'] is None else significant(row['ratio_floor']), form(row['p99']), sentence(row, pairs))
 
 
 def variant_name(row):
     return '  ' + row['platform'] + (':' + row['knobs'] if row['knobs'] else '')
 
 
-def group_lines(run, cells, by_cell):
+def group_lines(run, cells, by_cell, pairs):
     """A workload in a placement: a heading with its noise, then a line a variant. The A/A twin is the heading."""
     first = cells[0]
     row = by_cell[first.id]
@@ -73,7 +87,7 @@ def group_lines(run, cells, by_cell):
     lines = [('%s [%s]' % (first['workload'], first['placement']), 'A/A noise %s' % percent(noise))]
     for cell in cells:
         if cell['platform'] != 'native-aa':
-            lines.append(line_of(by_cell[cell.id], variant_name(by_cell[cell.id])))
+            lines.append(line_of(by_cell[cell.id], variant_name(by_cell[cell.id]), pairs.get(rundata.identity(cell), ())))
     return lines
 
 
@@ -92,14 +106,10 @@ def aligned(lines):
     return out
 
 
-def is_twin(cell):
-    return 'twin=1' in cell['params'].split(';')
-
-
 def groups_of(run, kind):
     groups = {}
     for cell in run.cells:
-        if cell['class'] == kind and not is_twin(cell):
+        if cell['class'] == kind and not summary.is_twin(cell):
             groups.setdefault((cell['workload'], cell['placement'] != 'same-cpu', cell['group']), []).append(cell)
     return [groups[key] for key in sorted(groups)]
 
@@ -115,8 +125,8 @@ def primary_rows(run, rows):
     return out
 
 
-def noise_line(run, by_cell):
-    """The A/A gate: what the comparison of native with itself says about all other comparisons."""
+def noise_gate(run, by_cell):
+    """(sentence, True if the machine was too noisy): what native against itself says about all other comparisons."""
     factors, excluded = [], 0
     for cell in run.cells:
         row = by_cell[cell.id]
@@ -126,12 +136,12 @@ def noise_line(run, by_cell):
         factors.append((factor, '%s [%s]' % (cell['workload'], cell['placement'])))
         excluded += row['ratio_ci_low'] > 1 or row['ratio_ci_high'] < 1
     if not factors:
-        return 'A/A noise floor: not known (fewer than 6 launches a cell)'
+        return 'A/A noise floor: not known (fewer than 6 launches a cell)', False
     middle, worst = stats.median([f[0] for f in factors]), max(factors)
     noisy = middle > 1.05 or excluded > max(1, 0.1 * len(factors))
     return 'A/A noise floor: median %s, worst %s (%s); %d of %d A/A intervals miss 1: %s' % (
         percent(middle), percent(worst[0]), worst[1], excluded, len(factors),
-        'NOISY, trust large differences only' if noisy else 'OK')
+        'NOISY, trust large differences only' if noisy else 'OK'), noisy
 
 
 def failures(run):
@@ -142,8 +152,35 @@ def failures(run):
     return out
 
 
-def render(run, rows):
-    by_cell = primary_rows(run, rows)
+def pairs_by_cell(comparisons):
+    """Comparisons of the primary metric, by the cell that is compared."""
+    out = {}
+    for pair in comparisons:
+        if pair['metric'] in summary.PRIMARY:
+            out.setdefault(rundata.identity(pair), []).append(pair)
+    return out
+
+
+def resolution_lines(comparisons):
+    """What this run could not see: how small an effect it takes, and how many launches Holm needs."""
+    times = [c for c in comparisons if c['metric'] == 'ns_per_op']
+    out = []
+    open_pairs = [c for c in times if c['verdict'] == 'not resolved' and c['smallest_effect']]
+    if open_pairs:
+        effects = [c['smallest_effect'] for c in open_pairs]
+        worst = max(open_pairs, key=lambda c: c['smallest_effect'])
+        out.append('not resolved: %d of %d comparisons; the smallest effect this run could see there: median %s, worst %s (%s %s [%s])' % (
+            len(open_pairs), len(times), percent(stats.median(effects)), percent(worst['smallest_effect']), worst['platform'],
+            worst['workload'], worst['placement']))
+    alone = sum(c['holds'] == 'alone' for c in times)
+    if alone:
+        out.append('`?`: %d verdicts stand by themselves only, not among %d comparisons (Holm); at least TRIALS=%d settles them' % (
+            alone, len(times), stats.launches_needed(len(times))))
+    return out
+
+
+def render(run, rows, comparisons=()):
+    by_cell, pairs = primary_rows(run, rows), pairs_by_cell(comparisons)
     out = []
     if run.plan['subset']:
         out.append('SUBSET: not all cells of the suite were asked for.')
@@ -152,13 +189,14 @@ def render(run, rows):
     for kind, title in CLASSES:
         lines = [HEAD]
         for cells in groups_of(run, kind):
-            lines += group_lines(run, cells, by_cell)
+            lines += group_lines(run, cells, by_cell, pairs)
         if len(lines) > 1:
             out += ['', '%s   (lower is better; n=%d launches)' % (title.upper(), run.plan['trials'])] + aligned(lines)
     out.append('')
     if run.plan['trials'] < 6:
         out.append('n too small: fewer than 6 launches give no 95 % interval; nothing is compared.')
-    out.append(noise_line(run, by_cell))
+    out.append(noise_gate(run, by_cell)[0])
+    out += resolution_lines(comparisons)
     bad = failures(run)
     if bad:
         out += ['without a value, or not always:'] + bad

@@ -6,7 +6,7 @@ set -eu
 build=(gcc make binutils libc6-dev libbsd-dev libjansson-dev libzydis-dev uthash-dev)
 test=(python3 procps python3-pytest python3-pytest-timeout python3-jsonschema libcmocka-dev cppcheck shellcheck clang
       busybox-static sqlite3 git perl tar gzip findutils strace)
-bench=(gnuplot-nox)
+bench=(gnuplot-nox python3-numpy python3-scipy python3-jinja2 parallel)
 machine=(qemu-system-x86 cpio xz-utils)
 packages=("${build[@]}" "${test[@]}" "${bench[@]}" "${machine[@]}")
 

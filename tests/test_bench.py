@@ -250,7 +250,7 @@ def test_tiny_summary(tiny):
     assert "block  6/6 done" in result.stderr and "\x1b" not in result.stdout + result.stderr
     if shutil.which("gnuplot"):
         for ending, magic in (("svg", b"<?xml"), ("png", b"\x89PNG")):
-            assert (run / f"plots/time-same-cpu.{ending}").read_bytes().startswith(magic)
+            assert (run / f"plots/time-syscall-same-cpu.{ending}").read_bytes().startswith(magic)
 
 
 def test_without_gnuplot(tiny, tmp_path):
@@ -259,6 +259,17 @@ def test_without_gnuplot(tiny, tmp_path):
     result = subprocess.run(["/usr/bin/python3", "-B", ROOT / "analysis/summarize.py", copy], capture_output=True, text=True,
                             env={"PATH": "/nonexistent"}, timeout=60)
     assert result.returncode == 0 and "gnuplot is missing" in result.stdout and not (copy / "plots").exists()
+
+
+def test_without_scipy(tiny, tmp_path):
+    """Python without its packages: the summary is the same, and a line names what would bring the cross-check."""
+    copy = tmp_path / "run"
+    shutil.copytree(tiny[1], copy, ignore=shutil.ignore_patterns("plots", "*.html"))
+    result = subprocess.run(["/usr/bin/python3", "-B", "-S", ROOT / "analysis/summarize.py", "--no-plots", copy], capture_output=True,
+                            text=True, timeout=60)
+    assert result.returncode == 0 and "Debian package python3-numpy" in result.stdout, result.stderr
+    assert (copy / "summary.csv").read_bytes() == (tiny[1] / "summary.csv").read_bytes()
+    assert all(r["boot_low"] is None for r in rundata.read_csv(copy / "comparisons.csv"))
 
 
 def test_summarize_not_a_run(tmp_path):
