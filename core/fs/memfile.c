@@ -125,30 +125,36 @@ const struct file_ops mem_file_ops = {
 	.mmap		= mem_mmap,
 };
 
-int memfd_open(struct task *t, const char *name, bool sealable, u32 flags, struct file **out)
+/* One file system for all files that never had a name. */
+static struct super *unnamed_super(void)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	static struct super *s;
-	struct inode *root, *in = NULL;
-	char label[300];
-	int err = -ENOMEM;
 
 	pthread_mutex_lock(&lock);
 	if (!s)
 		tmpfs_create("tmpfs", 0755, &s);
 	pthread_mutex_unlock(&lock);
+	return s;
+}
+
+int mem_unnamed_file(struct task *t, const char *label, u32 flags, struct file **out)
+{
+	struct super *s = unnamed_super();
+	struct inode *root, *in = NULL;
+	int err;
+
 	if (!s)
 		return -ENOMEM;
 	root = s->root->inode;
 	err = root->ops->tmpfile(root, S_IFREG | 0777, t->cred, &in);
 	if (err)
 		return err;
-	memnode(in)->seals = sealable ? 0 : F_SEAL_SEAL;
+	memnode(in)->seals = F_SEAL_SEAL;
 	*out = file_new(in, &mem_file_ops, flags);
 	inode_put(in);
 	if (!*out)
 		return -ENOMEM;
-	snprintf(label, sizeof(label), "/memfd:%s (deleted)", name);
 	inode_get(in);
 	(*out)->path.dentry = dentry_new(s, NULL, label, strlen(label), in);
 	(*out)->path.mnt = (*out)->path.dentry ? mount_new(s, s->root, 0) : NULL;
@@ -156,6 +162,18 @@ int memfd_open(struct task *t, const char *name, bool sealable, u32 flags, struc
 		return 0;
 	file_put(*out);
 	return -ENOMEM;
+}
+
+int memfd_open(struct task *t, const char *name, bool sealable, u32 flags, struct file **out)
+{
+	char label[300];
+	int err;
+
+	snprintf(label, sizeof(label), "/memfd:%s (deleted)", name);
+	err = mem_unnamed_file(t, label, flags, out);
+	if (!err && sealable)
+		memnode((*out)->inode)->seals = 0;
+	return err;
 }
 
 /* Could anyone write through a mapping? */

@@ -86,6 +86,8 @@ extern const struct file_ops mem_file_ops, dir_file_ops;
 
 int mem_statfs(struct super *s, void *buf);
 
+/* A file of its own without a name in any directory; `label` is what /proc shows for it. Not sealable. */
+int mem_unnamed_file(struct task *t, const char *label, u32 flags, struct file **out);
 /* memfd_create: a file of its own, sealable if `sealable`. */
 int memfd_open(struct task *t, const char *name, bool sealable, u32 flags, struct file **out);
 long mem_seals(struct file *f, int cmd, u32 arg);	/* F_ADD_SEALS, F_GET_SEALS; -EINVAL for other files */

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "fs/fs.h"
+#include "ipc/ipc.h"
 #include "syscall/syscall.h"
 #include "syscall/usage.h"
 #include "task/wait.h"
@@ -243,6 +244,8 @@ long sys_unshare(struct task *t, const u64 *arg)
 		return -EPERM;
 	if ((flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM)) && t->tg->nthreads > 1)
 		return -EINVAL;
+	if (flags & CLONE_SYSVSEM)
+		sem_exit(t);
 	return task_unshare(t, flags & CLONE_FILES, flags & CLONE_FS);
 }
 

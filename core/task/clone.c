@@ -19,6 +19,7 @@
 
 #include "fs/fs.h"
 #include "host/futex.h"
+#include "ipc/ipc.h"
 #include "lib/log.h"
 #include "mm/mm.h"
 #include "stats.h"
@@ -195,6 +196,8 @@ static int copy_shared(struct task *child, struct task *parent, u64 flags)
 	int err;
 
 	err = copy_sighand(child, parent, flags);
+	if (!err)
+		err = sem_clone(child, parent, flags & CLONE_SYSVSEM);
 	if (err)
 		return err;
 	if (flags & CLONE_FILES) {

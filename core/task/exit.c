@@ -11,6 +11,7 @@
 #include "fs/fs.h"
 #include "fs/tty.h"
 #include "host/hostsig.h"
+#include "ipc/ipc.h"
 #include "mm/mm.h"
 #include "stats.h"
 #include "task/internal.h"
@@ -358,6 +359,7 @@ static void drop_resources(struct task *t)
 	struct fs_place *place = t->place;
 
 	task_release_mm(t);
+	sem_exit(t);
 	task_quiesce(t);
 	if (t->ctx)			/* NULL if there was no memory for one */
 		platform->context_destroy(t->ctx);

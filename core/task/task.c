@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "fs/fs.h"
+#include "ipc/ipc.h"
 #include "mm/mm.h"
 #include "task/internal.h"
 
@@ -95,6 +96,7 @@ void task_free_unlinked(struct task *t)
 		fd_table_put(t->files);
 	if (t->place)
 		fs_place_put(t->place);
+	sem_exit(t);
 	task_free(t);
 }
 

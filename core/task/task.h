@@ -168,6 +168,7 @@ struct task {
 	gva_t clear_child_tid, set_child_tid;
 	gva_t robust_list;
 	gva_t rseq;
+	struct sem_undo_list *sem_undo;	/* what SEM_UNDO has to take back (ipc/sem.c); NULL: nothing */
 	u64 robust_len;
 	struct { gva_t sp; u64 size; u32 flags; } altstack;
 	long (*restart_fn)(struct task *t);	/* restart_syscall */
