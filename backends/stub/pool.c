@@ -1,5 +1,5 @@
 /*
- * The pool: a launcher thread that is the parent of every stub, keeps a few ready, and buries the dead.
+ * The pool: a thread that has stubs launched, keeps a few ready, and buries the dead.
  *
  * Lock: pool.lock guards everything in `pool`; a stub on one of its lists belongs to the pool.
  */
@@ -19,9 +19,9 @@ SLIST_HEAD(stub_list, stub);
 
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t work;		/* the launcher has something to do */
+	pthread_cond_t work;		/* the thread has something to do */
 	pthread_cond_t ready;		/* a stub is ready, or a launch failed */
-	pthread_t launcher;
+	pthread_t thread;
 	bool running, stop;
 	struct stub_list stubs, doomed;
 	int nready, waiting;
@@ -65,7 +65,7 @@ static void bury_one(void)
 }
 
 /* A launch that failed is not tried again until somebody asks: the pool must not spin while the host is full. */
-static void *launcher_main(void *unused)
+static void *pool_main(void *unused)
 {
 	pthread_mutex_lock(&pool.lock);
 	while (!pool.stop) {
@@ -92,7 +92,7 @@ int stub_pool_init(int memory_fd)
 	pool.nready = pool.waiting = 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = -pthread_create(&pool.launcher, NULL, launcher_main, NULL);
+	err = -pthread_create(&pool.thread, NULL, pool_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pool.running = !err;
 	if (err)
@@ -119,7 +119,7 @@ void stub_pool_exit(void)
 	pthread_cond_signal(&pool.work);
 	pthread_cond_broadcast(&pool.ready);
 	pthread_mutex_unlock(&pool.lock);
-	pthread_join(pool.launcher, NULL);
+	pthread_join(pool.thread, NULL);
 	pool.running = false;
 	destroy_list(&pool.stubs);
 	destroy_list(&pool.doomed);

@@ -5,8 +5,8 @@
  * A stub's leader thread runs batches of host system calls for the sentry. Workers are its other threads; a backend
  * seizes them and runs guest code on them.
  *
- * Every stub is a child of one launcher thread, which lives from stub_pool_init() to stub_pool_exit(): a parent's
- * death signal is bound to the thread that made the child, and a task's thread ends with its task.
+ * Every stub is a child of the sentry's main thread, made by a launcher process (launcher.h): a parent's death signal is
+ * bound to a thread, and a task's thread ends with its task.
  */
 #ifndef TG_STUB_STUB_H
 #define TG_STUB_STUB_H
@@ -47,7 +47,7 @@ int stub_get(struct stub **out);	/* ready and empty; any thread; waits for a lau
 void stub_put(struct stub *s);		/* any thread: no worker is traced and nothing is mapped below GUEST_END, or it is dead */
 void stub_pool_counters(u64 *created, u64 *reused);
 
-/* ---- launch.c: launcher thread only ---- */
+/* ---- launch.c: the pool's thread only, but for init and exit ---- */
 
 int stub_launch_init(int memory_fd);
 void stub_launch_exit(void);

@@ -1,6 +1,6 @@
 /*
- * clone() on a stack of its own, and not libc's: ThreadSanitizer takes that one for a fork, and the child, which shares
- * its memory, would leave it blind to the launcher's locks.
+ * clone() on a stack of its own, and not libc's, which would touch the thread data of a process that has left libc behind.
+ * The child is the caller's sibling (CLONE_PARENT), with the caller's own exit signal.
  */
 #include "backends/stub/vfork.h"
 
@@ -20,7 +20,7 @@ UNSANITISED pid_t stub_vfork(void *stack, size_t size, void (*main)(void *), voi
 	*--sp = (u64)main;
 	__asm__ volatile("syscall\n\ttest %%eax, %%eax\n\tjnz 1f\n\txor %%ebp, %%ebp\n\tpop %%rax\n\tpop %%rdi\n\t"
 			 "call *%%rax\n\tud2\n1:"
-			 : "=a"(ret) : "a"(SYS_clone), "D"(CLONE_VM | CLONE_VFORK), "S"(sp), "d"(0), "r"(r10), "r"(r8)
+			 : "=a"(ret) : "a"(SYS_clone), "D"(CLONE_VM | CLONE_VFORK | CLONE_PARENT), "S"(sp), "d"(0), "r"(r10), "r"(r8)
 			 : "rcx", "r11", "memory");
 	return (pid_t)ret;
 }

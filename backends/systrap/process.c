@@ -3,29 +3,25 @@
  *
  * A stub is a fresh image executed out of a memfd, never a fork of the sentry. It needs no ptrace: it confines itself
  * and sends us the listener of its own filter. It dies with us, however we die: the helper's notification fails when the
- * listener is closed, and guest threads have PR_SET_PDEATHSIG. That signal comes when the *thread* that launched
- * them ends, so one thread launches all and lives as long as the sentry.
+ * listener is closed, and guest threads have PR_SET_PDEATHSIG. That signal comes when the *thread* ends whose
+ * child they are: the sentry's main thread (see launcher.h).
  *
  * An address space that is given back is unmapped by its helper at once; the pool thread then kills its guest threads,
  * clears its channels and offers it again.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/personality.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backends/stub/vfork.h"
+#include "backends/stub/launcher.h"
 #include "backends/systrap/systrap.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
@@ -33,65 +29,13 @@
 #endif
 #define FD_SYNC_WAKE_UP		1ul		/* linux/seccomp.h since 6.6: the answer switches to the stub on this CPU */
 
-enum { LAUNCH_STACK = 64 << 10 };
-
 extern const u8 systrap_image[], systrap_image_end[];
 
-static int image_fd = -1, memory_fd = -1;	/* both above what child_fds() fills */
+_Static_assert(STUB_FD_MEMORY == LAUNCH_FD_FIRST && STUB_FD_SOCKET == LAUNCH_FD_FIRST + LAUNCH_FDS - 1, "the launcher counts so");
 
-/* ---- launch ---- */
+static int memory_fd = -1;
 
-struct launch {
-	int memory, shared, sock;
-};
-
-UNSANITISED static long child_fds(const struct launch *l)
-{
-	const int from[] = { l->memory, l->shared, l->sock, image_fd };
-	long r;
-
-	/* The sources are above 9, so that no dup3 destroys one still needed. The image's is closed by exec. */
-	for (int i = 0; i < 4; i++) {
-		r = raw_call(SYS_dup3, from[i], STUB_FD_MEMORY + i, i == 3 ? O_CLOEXEC : 0, 0, 0);
-		if (r < 0)
-			return r;
-	}
-	raw_call(SYS_close_range, 0, STUB_FD_MEMORY - 1, 0, 0, 0);
-	return raw_call(SYS_close_range, STUB_FD_SOCKET + 2, ~0u, 0, 0, 0);
-}
-
-UNSANITISED static void child_main(void *arg)
-{
-	static char *const argv[] = { (char *)"trapgate-stub", NULL }, *const envp[] = { NULL };
-	static const struct rlimit no_core = { 0, 0 };
-	static const u64 all = ~0ull;
-
-	if (!child_fds(arg)) {
-		raw_call(SYS_personality, ADDR_NO_RANDOMIZE, 0, 0, 0, 0);
-		raw_call(SYS_prlimit64, 0, RLIMIT_CORE, (long)&no_core, 0, 0);	/* a guest's memory stays out of the host's files */
-		raw_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all), 0);
-		raw_call(SYS_setsid, 0, 0, 0, 0, 0);
-		raw_call(SYS_execveat, STUB_FD_SOCKET + 1, (long)"", (long)argv, (long)envp, AT_EMPTY_PATH);
-	}
-	for (;;)
-		raw_call(SYS_exit_group, 1, 0, 0, 0, 0);
-}
-
-static pid_t launch(struct launch *l)
-{
-	char *stack = mmap(NULL, LAUNCH_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	sigset_t all, old;
-	pid_t pid;
-
-	if (stack == MAP_FAILED)
-		return -ENOMEM;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);	/* no handler of ours may run in the child */
-	pid = stub_vfork(stack, LAUNCH_STACK, child_main, l);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	munmap(stack, LAUNCH_STACK);
-	return pid;
-}
+/* ---- creation ---- */
 
 static int receive_fd(int sock)
 {
@@ -111,18 +55,7 @@ static int receive_fd(int sock)
 	return fd;
 }
 
-/* ---- creation ---- */
-
 static u64 shared_size(void) { return STUB_CONTROL_SIZE + (u64)CHANNEL_MAX * CHANNEL_SIZE; }
-
-/* A descriptor above those that child_fds() fills. */
-static int high_fd(int fd)
-{
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, 10);
-
-	close(fd);
-	return high < 0 ? -errno : high;
-}
 
 /* Maps the shared file; its descriptor is only needed until the stub has it. */
 static int map_shared(struct address_space *as, int *fd)
@@ -130,9 +63,6 @@ static int map_shared(struct address_space *as, int *fd)
 	*fd = memfd_create("trapgate-channels", MFD_CLOEXEC);
 	if (*fd < 0)
 		return -errno;
-	*fd = high_fd(*fd);
-	if (*fd < 0)
-		return *fd;
 	if (ftruncate(*fd, shared_size()))
 		return -errno;
 	as->control = mmap(NULL, shared_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, *fd, 0);
@@ -150,14 +80,11 @@ static int map_shared(struct address_space *as, int *fd)
 static int start_process(struct address_space *as, int shared_fd)
 {
 	u64 done, error, result;
-	struct launch l;
 	int pair[2], err;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
-	pair[1] = high_fd(pair[1]);
-	l = (struct launch){ .memory = memory_fd, .shared = shared_fd, .sock = pair[1] };
-	as->pid = pair[1] < 0 ? pair[1] : launch(&l);
+	as->pid = launcher_spawn(&(struct launch){ .fd = { memory_fd, shared_fd, pair[1] }, .blocked = ~0ull });
 	close(pair[1]);
 	err = as->pid < 0 ? as->pid : 0;
 	if (!err) {
@@ -365,17 +292,11 @@ void systrap_as_destroy(struct address_space *as)
 
 int process_pool_start(void)
 {
-	int fd = memfd_create("trapgate-stub", MFD_CLOEXEC), err;
-	size_t len = systrap_image_end - systrap_image;
+	int err = launcher_start(systrap_image, (size_t)(systrap_image_end - systrap_image));
 
-	if (fd < 0)
-		return -errno;
-	if (write(fd, systrap_image, len) != (ssize_t)len)
-		return -EIO;
-	image_fd = high_fd(fd);
-	memory_fd = fcntl(systrap_memory->fd, F_DUPFD_CLOEXEC, 10);
-	if (image_fd < 0 || memory_fd < 0)
-		return -EMFILE;
+	if (err)
+		return err;
+	memory_fd = systrap_memory->fd;
 	err = monitor_start();
 	if (err)
 		return err;
@@ -407,7 +328,5 @@ void process_pool_stop(void)
 	destroy_list(TAILQ_FIRST(&pool.used));
 	pool.nready = 0;
 	monitor_stop();
-	close(image_fd);
-	close(memory_fd);
-	image_fd = memory_fd = -1;
+	launcher_stop();
 }

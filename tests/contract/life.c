@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/stub/launcher.h"
+
 GUEST_CODE(idle_call, "1: syscall; jmp 1b");
 GUEST_CODE(busy, "1: jmp 1b");
 
@@ -26,12 +28,12 @@ enum { GROWTH_KB = 2048 };
 
 static void nap(long ns) { nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL); }
 
-/* Processes whose parent is `parent`, whichever of its threads made them. */
-static int children_of(pid_t parent, pid_t *pids)
+/* Processes whose parent is `parent`, whichever of its threads made them: the launcher (launcher.h) or all others. */
+static int find_children(pid_t parent, bool launcher, pid_t *pids)
 {
 	DIR *d = opendir("/proc");
 	struct dirent *e;
-	char path[300], state;
+	char path[300], comm[16], state;
 	int n = 0, ppid;
 
 	CHECK(d);
@@ -42,7 +44,8 @@ static int children_of(pid_t parent, pid_t *pids)
 		f = e->d_name[0] >= '0' && e->d_name[0] <= '9' ? fopen(path, "r") : NULL;
 		if (!f)
 			continue;
-		if (fscanf(f, "%*d (%*[^)]) %c %d", &state, &ppid) == 2 && ppid == parent && n < MAX_PIDS)
+		if (fscanf(f, "%*d (%15[^)]) %c %d", comm, &state, &ppid) == 3 && ppid == parent && n < MAX_PIDS &&
+		    !strcmp(comm, LAUNCHER_NAME) == launcher)
 			pids[n++] = atoi(e->d_name);
 		fclose(f);
 	}
@@ -50,19 +53,23 @@ static int children_of(pid_t parent, pid_t *pids)
 	return n;
 }
 
+static int children_of(pid_t parent, pid_t *pids) { return find_children(parent, false, pids); }
+
+/* All its threads: a leader may be a zombie while another still holds the descriptors by which a death is heard of. */
 static bool gone(pid_t pid)
 {
 	char path[64], state = 'X';
+	int threads = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "r");
 	if (!f)
 		return true;
-	if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+	if (fscanf(f, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d", &state, &threads) != 2)
 		state = 'X';
 	fclose(f);
-	return state == 'Z' || state == 'X';
+	return state == 'X' || (state == 'Z' && threads <= 1);
 }
 
 static int kill_all_children(void)
@@ -129,6 +136,30 @@ static void killed_in_the_guest(void)
 	CHECK_EQ(guest_run(&g), EVENT_DEAD);
 	CHECK(!pthread_join(th, NULL));
 	expect_dead_and_recover(&g);
+}
+
+/* Nothing new can begin, and the caller is told so; what runs goes on. */
+static void killed_launcher(void)
+{
+	struct address_space *spare[64];
+	struct guest g;
+	pid_t pid;
+	int n = 0, err = 0;
+
+	guest_start(&g, idle_call);
+	CHECK_EQ(guest_run(&g), EVENT_SYSCALL);
+	if (find_children(getpid(), true, &pid) != 1)
+		skip("the platform has no launcher");
+	kill(pid, SIGKILL);
+	for (int tries = 0; tries < 1000 && !gone(pid); tries++)
+		nap(1000000);
+	while (n < 64 && !(err = P->as_create(&spare[n])))
+		n++;
+	CHECK_EQ(err, -EAGAIN);
+	CHECK_EQ(guest_run(&g), EVENT_SYSCALL);
+	while (n)
+		P->as_destroy(spare[--n]);
+	guest_destroy(&g);
 }
 
 /* Signals from outside, to every thread of every stub, are not the guest's. */
@@ -325,6 +356,7 @@ static void many_processes(void)
 const struct contract_case life_cases[] = {
 	{ "killed_between", killed_between_switches },
 	{ "killed_inside", killed_in_the_guest },
+	{ "launcher_killed", killed_launcher },
 	{ "outside_signals", signals_from_outside },
 	{ "sentry_killed", stubs_die_with_the_sentry },
 	{ "teardown", nothing_is_left },
