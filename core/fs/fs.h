@@ -94,6 +94,7 @@ struct inode {
 	void *data;			/* the file system's */
 	struct file_locks *_Atomic locks;/* fcntl and flock records (fs/locks.c); locked by its own lock */
 	void *pipe;			/* fifo: the shared pipe while open; socket: the bound socket */
+	struct xattrs *xattrs;		/* extended attributes (fs/xattr.c); lock */
 };
 
 struct super {				/* one mounted file system instance */
@@ -107,6 +108,7 @@ struct super {				/* one mounted file system instance */
 	int (*statfs)(struct super *s, void *statfs_buf);
 	u32 dentry_uncached;		/* names change under us (host, proc): look up every time; a dentry whose inode
 					   comes back as the same object, or with the same ino, is used again */
+	bool xattrs;			/* its inodes may have extended attributes */
 	void *data;
 	void (*destroy)(struct super *s);	/* last reference gone; may be NULL */
 };

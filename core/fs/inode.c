@@ -7,6 +7,7 @@
 #include "fs/dentry.h"
 #include "fs/fs.h"
 #include "fs/special.h"
+#include "fs/xattr.h"
 #include "task/task.h"
 
 static _Atomic u64 next_dev = 0x20;	/* minor numbers of major 0, as the kernel's own unnamed devices */
@@ -103,6 +104,7 @@ void inode_put(struct inode *in)
 		in->ops->release(in);
 	if (in->locks)
 		inode_locks_free(in);
+	inode_xattrs_free(in);
 	pthread_mutex_destroy(&in->lock);
 	free(in);
 	super_release(s);

@@ -560,6 +560,7 @@ int overlay_create(const char *rootfs, struct super **out, char *why, size_t len
 	s->data = tree;
 	s->destroy = ovl_destroy;
 	s->statfs = ovl_statfs;
+	s->xattrs = true;
 	err = host_stat_fd(tree->root->dirfd, &st);
 	if (!err)
 		err = ovl_from_host(s, tree->root, &st, &root);

@@ -64,6 +64,8 @@ PROC_SHOW(proc_version);
 PROC_SHOW(proc_vmstat);
 PROC_SHOW(proc_interrupts);
 
+PROC_SHOW(proc_config);			/* proc_config.c */
+
 /* ---- numbers ---- */
 int proc_parse_number(const char *name);	/* a decimal without leading zeros, or -1 */
 u64 proc_clock_ticks(u64 ns);			/* in the unit of USER_HZ */

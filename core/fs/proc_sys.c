@@ -1,15 +1,42 @@
-/* /proc/sys: what programs ask for. All of it is read-only; names come from uts, limits are what this kernel keeps. */
+/* /proc/sys: what programs ask for. Names come from uts, limits are what this kernel keeps; numbers: fs/sysctl.h. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "fs/proc.h"
+#include "fs/sysctl.h"
 #include "lib/version.h"
 #include "syscall/uts.h"
 
 #define FILE_TEXT(n, t)	{ .name = n, .mode = S_IFREG | 0444, .text = t }
 #define FILE_SHOW(n, f)	{ .name = n, .mode = S_IFREG | 0444, .show = f }
 #define DIR(n, c)	{ .name = n, .mode = S_IFDIR | 0555, .children = c }
+
+struct sysctl sysctl_inotify_events = { 16384, 0, INT_MAX };
+struct sysctl sysctl_inotify_instances = { 128, 0, INT_MAX };
+struct sysctl sysctl_inotify_watches = { 65536, 0, INT_MAX };
+struct sysctl sysctl_lease_break_time = { 45, 0, INT_MAX };
+struct sysctl sysctl_pipe_max_size = { 1 << 20, PAGE_SIZE, 1 << 20 };
+struct sysctl sysctl_pid_max = { PID_MAX, 301, PID_MAX };
+struct sysctl sysctl_ns_last_pid = { 0, 0, PID_MAX };
+struct sysctl sysctl_threads_max = { 4096, 20, 4096 };
+
+/* Without effect here. */
+static struct sysctl dirty_background_ratio = { 10, 0, 100 }, dirty_ratio = { 20, 0, 100 };
+static struct sysctl max_map_count = { 65530, 0, INT_MAX }, min_free_kbytes = { 67584, 0, INT_MAX };
+static struct sysctl nr_hugepages = { 0, 0, 0 }, nr_overcommit_hugepages = { 0, 0, 0 };
+static struct sysctl overcommit_memory = { 0, 0, 2 }, overcommit_ratio = { 50, 0, INT_MAX };
+static struct sysctl panic_on_oom = { 0, 0, 2 }, swappiness = { 60, 0, 200 }, vfs_cache_pressure = { 100, 0, INT_MAX };
+static struct sysctl core_uses_pid = { 0, 0, 1 }, printk_ratelimit = { 5, 0, INT_MAX };
+static struct sysctl sched_child_runs_first = { 0, 0, 1 }, sched_rt_period_us = { 1000000, 1, INT_MAX };
+static struct sysctl sched_rt_runtime_us = { 950000, -1, INT_MAX }, sched_rr_timeslice_ms = { 100, 0, INT_MAX };
+
+/* A write makes the kernel do something that has no meaning here: it is taken, and nothing is done. */
+static s64 trigger_store(const struct pseudo *p, struct task *t, const char *data, size_t len)
+{
+	return len;
+}
 
 static int hostname_show(struct seq *s, const struct pseudo *p, struct task *viewer)
 {
@@ -84,7 +111,7 @@ static const struct pseudo_entry yama_names[] = {
 static const struct pseudo_entry kernel_names[] = {
 	FILE_TEXT("cap_last_cap", "40\n"),
 	FILE_TEXT("core_pattern", "core\n"),
-	FILE_TEXT("core_uses_pid", "0\n"),
+	SYSCTL("core_uses_pid", core_uses_pid),
 	FILE_SHOW("domainname", domainname_show),
 	FILE_SHOW("hostname", hostname_show),
 	FILE_TEXT("dmesg_restrict", "1\n"),
@@ -94,45 +121,59 @@ static const struct pseudo_entry kernel_names[] = {
 	FILE_TEXT("msgmni", "32000\n"),
 	FILE_TEXT("ngroups_max", "64\n"),
 	FILE_TEXT("osrelease", UTS_RELEASE "\n"),
+	SYSCTL("ns_last_pid", sysctl_ns_last_pid),
 	FILE_TEXT("ostype", "Linux\n"),
 	FILE_TEXT("overflowgid", "65534\n"),
 	FILE_TEXT("overflowuid", "65534\n"),
 	FILE_TEXT("perf_event_paranoid", "3\n"),
-	FILE_TEXT("pid_max", "32768\n"),
+	SYSCTL("pid_max", sysctl_pid_max),
 	FILE_TEXT("printk", "4\t4\t1\t7\n"),
 	DIR("random", random_names),
 	FILE_TEXT("randomize_va_space", "2\n"),
-	FILE_TEXT("sched_child_runs_first", "0\n"),
+	FILE_TEXT("printk_ratelimit_burst", "10\n"),
+	SYSCTL("printk_ratelimit", printk_ratelimit),
+	SYSCTL("sched_child_runs_first", sched_child_runs_first),
+	SYSCTL("sched_rr_timeslice_ms", sched_rr_timeslice_ms),
+	SYSCTL("sched_rt_period_us", sched_rt_period_us),
+	SYSCTL("sched_rt_runtime_us", sched_rt_runtime_us),
 	FILE_TEXT("seccomp", ""),
 	FILE_TEXT("sem", "32000\t1024000000\t500\t32000\n"),
 	FILE_TEXT("shmall", "18446744073692774399\n"),
 	FILE_TEXT("shmmax", "18446744073692774399\n"),
 	FILE_TEXT("shmmni", "4096\n"),
 	FILE_TEXT("tainted", "0\n"),
-	FILE_TEXT("threads-max", "4096\n"),
+	SYSCTL("threads-max", sysctl_threads_max),
 	FILE_TEXT("unprivileged_userns_clone", "0\n"),
 	FILE_TEXT("version", UTS_VERSION "\n"),
 	DIR("yama", yama_names),
 	{ 0 }
 };
 
+#define TRIGGER(n, m)	{ .name = n, .mode = S_IFREG | (m), .text = "", .store = trigger_store }
+
 static const struct pseudo_entry vm_names[] = {
-	FILE_TEXT("dirty_background_ratio", "10\n"),
-	FILE_TEXT("dirty_ratio", "20\n"),
-	FILE_TEXT("max_map_count", "65530\n"),
-	FILE_TEXT("min_free_kbytes", "67584\n"),
+	TRIGGER("compact_memory", 0200),
+	SYSCTL("dirty_background_ratio", dirty_background_ratio),
+	SYSCTL("dirty_ratio", dirty_ratio),
+	TRIGGER("drop_caches", 0200),
+	SYSCTL("max_map_count", max_map_count),
+	SYSCTL("min_free_kbytes", min_free_kbytes),
 	FILE_TEXT("mmap_min_addr", "65536\n"),
-	FILE_TEXT("nr_hugepages", "0\n"),
-	FILE_TEXT("overcommit_memory", "0\n"),
-	FILE_TEXT("overcommit_ratio", "50\n"),
-	FILE_TEXT("swappiness", "60\n"),
+	SYSCTL("nr_hugepages", nr_hugepages),
+	SYSCTL("nr_overcommit_hugepages", nr_overcommit_hugepages),
+	SYSCTL("overcommit_memory", overcommit_memory),
+	SYSCTL("overcommit_ratio", overcommit_ratio),
+	SYSCTL("panic_on_oom", panic_on_oom),
+	TRIGGER("stat_refresh", 0600),
+	SYSCTL("swappiness", swappiness),
+	SYSCTL("vfs_cache_pressure", vfs_cache_pressure),
 	{ 0 }
 };
 
 static const struct pseudo_entry inotify_names[] = {
-	FILE_TEXT("max_queued_events", "16384\n"),
-	FILE_TEXT("max_user_instances", "128\n"),
-	FILE_TEXT("max_user_watches", "65536\n"),
+	SYSCTL("max_queued_events", sysctl_inotify_events),
+	SYSCTL("max_user_instances", sysctl_inotify_instances),
+	SYSCTL("max_user_watches", sysctl_inotify_watches),
 	{ 0 }
 };
 
@@ -155,9 +196,10 @@ static const struct pseudo_entry fs_names[] = {
 	FILE_TEXT("file-max", "9223372036854775807\n"),
 	FILE_TEXT("file-nr", "0\t0\t9223372036854775807\n"),
 	DIR("inotify", inotify_names),
+	SYSCTL("lease-break-time", sysctl_lease_break_time),
 	DIR("mqueue", mqueue_names),
 	FILE_TEXT("nr_open", "1048576\n"),
-	FILE_TEXT("pipe-max-size", "1048576\n"),
+	SYSCTL("pipe-max-size", sysctl_pipe_max_size),
 	FILE_TEXT("pipe-user-pages-hard", "0\n"),
 	FILE_TEXT("pipe-user-pages-soft", "16384\n"),
 	FILE_TEXT("protected_fifos", "0\n"),

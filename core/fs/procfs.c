@@ -237,6 +237,7 @@ static const struct pseudo_entry root_names[] = {
 	{ .name = "mounts",	.mode = S_IFLNK | 0777, .text = "self/mounts" },
 	{ .name = "net",	.mode = S_IFLNK | 0777, .text = "self/net" },
 	{ .name = "cmdline",	.mode = S_IFREG | 0444, .text = "quiet\n" },
+	{ .name = "config.gz",	.mode = S_IFREG | 0444, .show = proc_config },
 	{ .name = "cpuinfo",	.mode = S_IFREG | 0444, .show = proc_cpuinfo },
 	{ .name = "devices",	.mode = S_IFREG | 0444, .text = DEVICES },
 	{ .name = "diskstats",	.mode = S_IFREG | 0444, .text = "" },

@@ -395,6 +395,7 @@ int tmpfs_create(const char *source, u32 root_mode, struct super **out)
 	if (!s)
 		return -ENOMEM;
 	s->statfs = mem_statfs;
+	s->xattrs = true;
 	err = mem_inode_new(s, &tmpfs_ops, sizeof(struct memnode), NULL, S_IFDIR | root_mode, 0, NULL, &root);
 	if (!err)
 		err = super_set_root(s, root);

@@ -1,4 +1,4 @@
-/* Changing attributes: chmod, chown, utimes, truncate, fallocate; and xattrs, which no file system here has. */
+/* Changing attributes: chmod, chown, utimes, truncate, fallocate. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -235,33 +235,3 @@ long sys_fallocate(struct task *t, const u64 *arg)
 	file_put(f);
 	return ret;
 }
-
-/* ---- extended attributes: the name must exist, the answer is always the same ---- */
-
-static long xattr_none(struct task *t, u64 name, u32 walk, long answer)
-{
-	struct path p;
-	long ret = walk_in(t, AT_FDCWD, name, walk, &p);
-
-	if (ret)
-		return ret;
-	path_put(&p);
-	return answer;
-}
-
-static long xattr_none_fd(struct task *t, int fd, long answer)
-{
-	struct file *f = fd_get_io(t->files, fd);
-
-	if (!f)
-		return -EBADF;
-	file_put(f);
-	return answer;
-}
-
-long sys_xattr(struct task *t, const u64 *arg) { return xattr_none(t, arg[0], 0, -EOPNOTSUPP); }
-long sys_lxattr(struct task *t, const u64 *arg) { return xattr_none(t, arg[0], WALK_NOFOLLOW, -EOPNOTSUPP); }
-long sys_fxattr(struct task *t, const u64 *arg) { return xattr_none_fd(t, arg[0], -EOPNOTSUPP); }
-long sys_listxattr(struct task *t, const u64 *arg) { return xattr_none(t, arg[0], 0, 0); }
-long sys_llistxattr(struct task *t, const u64 *arg) { return xattr_none(t, arg[0], WALK_NOFOLLOW, 0); }
-long sys_flistxattr(struct task *t, const u64 *arg) { return xattr_none_fd(t, arg[0], 0); }
