@@ -193,7 +193,13 @@ static void fill_image(u8 *image, u32 seed)
 		for (u32 i = 0; i < size; i++)
 			image[offset + i] = (u8)(i * 13 + f + seed);
 	}
-	memcpy(image + 512, &features, 8);		/* PKRU as xstate_init_image() left it: key 0 must stay open */
+	if (features >> 9 & 1) {		/* one key more than Linux gives; key 0 is for all memory */
+		u32 a, offset, c, d, pkru = 0x55555554 & ~(3u << (2 + seed % 15 * 2));
+
+		__asm__("cpuid" : "=a"(a), "=b"(offset), "=c"(c), "=d"(d) : "a"(0xd), "c"(9));
+		memcpy(image + offset, &pkru, sizeof(pkru));
+	}
+	memcpy(image + 512, &features, 8);
 }
 
 /* What may differ without the state differing: the host's notes, and the order bits of x87. */
