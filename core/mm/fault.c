@@ -138,6 +138,8 @@ static int fault_anon(struct fault *f)
 	u32 from = f->index, to = f->index + 1;
 	int err;
 
+	if (fault_huge(f, &err))
+		return err;
 	fault_window(f, window);
 	while (from > f->lo && !e[from - 1])
 		from--;

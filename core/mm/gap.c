@@ -77,6 +77,20 @@ s64 gap_find(struct mm *mm, u64 len, bool low)
 	return search(mm, len, GUEST_MIN, GUEST_END, &unused);
 }
 
+s64 gap_find_block(struct mm *mm, u64 len)
+{
+	s64 addr = gap_find(mm, len + PT_LEAF_SIZE, false), start;
+
+	if (addr < 0)
+		return gap_find(mm, len, false);
+	start = align_down(addr + PT_LEAF_SIZE, PT_LEAF_SIZE);
+	if (mm->gap_top == (gva_t)addr) {
+		mm->gap_hole = MAX(mm->gap_hole, addr + PT_LEAF_SIZE - start);
+		mm->gap_top = start;
+	}
+	return start;
+}
+
 bool gap_fits(struct mm *mm, gva_t addr, u64 len)
 {
 	struct vma *v;

@@ -24,7 +24,7 @@
 
 extern long knob_memory_mb, knob_recycle_mb, knob_fault_around_kb, knob_fault_max_kb, knob_cow_around_kb;
 extern long knob_cow_file_kb, knob_map_ahead_kb;
-extern long knob_takeover_kb, knob_fork_eager, knob_fork_populate, knob_cache_mb, knob_patch_after;
+extern long knob_huge, knob_takeover_kb, knob_fork_eager, knob_fork_populate, knob_cache_mb, knob_patch_after;
 
 /*
  * Guest memory changes under the sentry's hands by design, so its copies are kept from ThreadSanitizer, which
@@ -48,7 +48,9 @@ static inline void guest_zero(void *dst, size_t n) { memset(dst, 0, n); }
 
 /* A run of at most `want` pages, as long as can be had; *got pages. -ENOMEM only if there is not a single one. */
 int memory_alloc_upto(u64 want, bool zero, u64 *offset, u64 *got);
+int memory_alloc_whole(u64 npages, u64 *offset);	/* zeroed; gives up rather than take cached files' memory */
 
+bool memory_huge(void);				/* an aligned run of 2 MiB costs the host little more than a page */
 bool memory_charge(u64 npages);			/* of the sentry's own memory; false: past the limit */
 void memory_uncharge(u64 npages);
 void memory_enter(u64 offset, u64 npages);	/* the sentry is about to write fresh pages: a hint */
@@ -87,6 +89,7 @@ void patch_state_free(struct mm *mm);
 /* ---- gap.c ---- */
 s64 gap_between(struct mm *mm, u64 len, gva_t lo, gva_t hi);	/* the highest gap that lies in [lo, hi), or -ENOMEM */
 s64 gap_find(struct mm *mm, u64 len, bool low);		/* low: below 2 GiB; -ENOMEM */
+s64 gap_find_block(struct mm *mm, u64 len);		/* aligned to 2 MiB where there is room for that */
 bool gap_fits(struct mm *mm, gva_t addr, u64 len);	/* a hint can be honoured */
 void gap_freed(struct mm *mm, gva_t addr);		/* something that ended at or above addr was unmapped */
 
@@ -151,6 +154,8 @@ static inline gva_t fault_addr(const struct fault *f, u32 index)
 /* Show entries [from, to), all present, in as few calls as can be. */
 int fault_show(struct fault *f, u32 from, u32 to, u32 how);
 bool mm_scattered(struct mm *mm);
+/* huge.c: fill the whole leaf around an anonymous page that is not there; false: that is not worth it, or can't be. */
+bool fault_huge(struct fault *f, int *err);
 void fault_ahead(struct mm *mm, struct vma *v);		/* a new mapping of a file */
 int fault_cow(struct fault *f);
 int fault_copy_file(struct fault *f);			/* first write to a page of a private file mapping */

@@ -3,7 +3,7 @@
  */
 #include "mm/internal.h"
 
-long knob_memory_mb, knob_recycle_mb = 256, knob_cache_mb = 1024;
+long knob_memory_mb, knob_recycle_mb = 256, knob_cache_mb = 1024, knob_huge = 1;
 long knob_fault_around_kb = 64, knob_fault_max_kb = 2048, knob_cow_around_kb = 16, knob_takeover_kb = 2048;
 long knob_cow_file_kb = 64, knob_map_ahead_kb = 8192;
 long knob_fork_eager = 1, knob_fork_populate, knob_patch_after = 16;
@@ -15,6 +15,8 @@ const struct knob mm_knobs[] = {
 	  "freed memory kept to be cleared and handed out again, MiB; the rest goes back to the host", "0" },
 	{ "mm.cache_mb", KNOB_INT, &knob_cache_mb, 1024, 1, 1 << 24, NULL,
 	  "pages of host files kept in memory, MiB; mapped ones are always kept", NULL },
+	{ "mm.huge", KNOB_BOOL, &knob_huge, 1, 0, 0, NULL,
+	  "guest memory in huge pages of the host, and 2 MiB a fault where memory is touched densely", "off" },
 	{ "mm.fault_around_kb", KNOB_INT, &knob_fault_around_kb, 64, 4, 2048, NULL,
 	  "memory mapped by one fault, KiB, a power of two; 4: one page", "4" },
 	{ "mm.fault_max_kb", KNOB_INT, &knob_fault_max_kb, 2048, 4, 2048, NULL,

@@ -92,6 +92,9 @@ static s64 choose_address(struct mm *mm, const struct map_request *req, u64 len)
 	}
 	if (req->addr && hint && gap_fits(mm, MAX(hint, GUEST_MIN), len))
 		return MAX(hint, GUEST_MIN);
+	/* As Linux places them, so that they can be in huge pages from end to end. */
+	if (memory_huge() && !req->file && (req->flags & (MAP_TYPE | MAP_32BIT)) == MAP_PRIVATE && !(len % PT_LEAF_SIZE))
+		return gap_find_block(mm, len);
 	return gap_find(mm, len, req->flags & MAP_32BIT);
 }
 

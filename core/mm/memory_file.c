@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "host/huge_file.h"
 #include "mm/internal.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -41,6 +42,7 @@ static struct backing backing = { .fd = -1 };
 static _Atomic u32 *refs;		/* a page; who holds a reference may read or add, see memory_put */
 static _Atomic u64 used;		/* pages handed out, and charged */
 static u64 limit_pages;
+static bool huge;			/* the host gives whole chunks at a touch */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;	/* innermost: guards all below */
 static struct chunk *chunks;
@@ -53,6 +55,7 @@ static bool trimming;
 const struct backing *memory_file(void) { return &backing; }
 u64 memory_used(void) { return atomic_load_explicit(&used, memory_order_relaxed); }
 u64 memory_limit(void) { return limit_pages; }
+bool memory_huge(void) { return huge; }
 
 /* ---- start-up ---- */
 
@@ -99,6 +102,45 @@ static void settle_knobs(void)
 		*windows[i] = 1l << (63 - __builtin_clzl(MAX(*windows[i], 4)));
 }
 
+/*
+ * A memfd can be sealed, so that nobody who comes by the descriptor cuts the file short under the sentry; the other
+ * kind can't. Descriptors are in stub processes only, which may neither truncate nor write.
+ */
+static int open_file(u64 size)
+{
+	int fd = knob_huge ? host_huge_file() : -ENOSYS;
+
+	huge = fd >= 0;
+	if (huge) {
+		if (!ftruncate(fd, size))
+			return fd;
+	} else {
+		fd = memfd_create("memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		if (fd < 0)
+			return -errno;
+		if (!ftruncate(fd, size) && !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+			return fd;
+	}
+	close(fd);
+	return -ENOMEM;
+}
+
+/* Where huge pages of the file can be mapped whole. */
+static u8 *map_file(int fd, u64 size)
+{
+	const u64 align = CHUNK_PAGES * PAGE_SIZE;
+	u8 *room = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *at;
+
+	if (room == MAP_FAILED)
+		return MAP_FAILED;
+	at = (u8 *)align_up((u64)room, align);
+	if (at > room)
+		munmap(room, at - room);
+	if (room + align > at)
+		munmap(at + size, room + align - at);
+	return mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+}
+
 int memory_file_init(u64 limit)
 {
 	int err;
@@ -112,12 +154,10 @@ int memory_file_init(u64 limit)
 
 	for (int i = 0; i <= CHUNK_ORDER; i++)
 		TAILQ_INIT(&by_order[i]);
-	backing.fd = memfd_create("memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	backing.fd = open_file(limit);
 	if (backing.fd < 0)
-		return -errno;
-	if (ftruncate(backing.fd, limit) || fcntl(backing.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-		goto fail;
-	backing.base = mmap(NULL, limit, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, backing.fd, 0);
+		return backing.fd;
+	backing.base = map_file(backing.fd, limit);
 	if (backing.base == MAP_FAILED)
 		goto fail;
 	backing.size = limit;
@@ -348,6 +388,16 @@ int memory_alloc_upto(u64 want, bool zero, u64 *offset, u64 *got)
 		page_cache_reclaim(MAX(want, 1024));
 	}
 	return -ENOMEM;
+}
+
+int memory_alloc_whole(u64 npages, u64 *offset)
+{
+	s64 page = alloc_run(npages, true);
+
+	if (page < 0)
+		return -ENOMEM;
+	*offset = (u64)page << PAGE_SHIFT;
+	return 0;
 }
 
 int memory_alloc(u64 npages, bool zero, u64 *offset)
