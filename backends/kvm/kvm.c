@@ -12,6 +12,8 @@ extern const struct platform_ops kvm_platform;
 static const struct knob knobs[] = {
 	{ .name = "kvm.vcpus", .kind = KNOB_INT, .value = &kvm_vcpus, .def = 0, .min = 0, .max = 480,
 	  .help = "virtual CPUs at most; 0: eight a CPU, 32 at least" },
+	{ .name = "kvm.large_pages", .kind = KNOB_BOOL, .value = &kvm_large_pages, .def = 1, .off = "off",
+	  .help = "one page-table entry for 2 MiB of memory that lies in one piece" },
 	{ .name = "kvm.populate", .kind = KNOB_BOOL, .value = &kvm_populate, .def = 1,
 	  .help = "the host maps a run of pages when the guest is shown it, not page by page at the first touch" },
 	{ .name = NULL },

@@ -70,12 +70,15 @@ void table_destroy(gpa_t table);		/* not used again before shadows of it are gon
 void tables_settle(void);			/* make what was destroyed usable now */
 static inline _Atomic u64 *table_at(gpa_t table) { return (_Atomic u64 *)(machine_tables + (table - GPA_TABLES)); }
 u16 *table_live(gpa_t table);			/* entries in use, kept by pagetable.c */
+u64 *table_mark(gpa_t table);			/* pagetable.c's; 0 in a new one */
+void table_retire(u32 *list, gpa_t table);	/* to be destroyed with the rest of the list, which begins as 0 */
+void tables_destroy(u32 *list);
 
 /* ---- pagetable.c ---- */
 
 struct address_space {
-	gpa_t root;
-	u64 empty_leaves;			/* leaf tables with no entry in use */
+	_Atomic gpa_t root;
+	u64 empty_blocks;			/* leaf tables with no entry in use, and entries that are GONE */
 };
 
 struct revoke;
@@ -89,6 +92,7 @@ void pagetable_protect(struct address_space *as, gva_t addr, u64 len, enum acces
 /* What the guest may run at addr, within a page; false: nothing. Any thread, without core's lock. */
 bool pagetable_read(struct address_space *as, gva_t addr, u8 *buf, size_t len);
 void pagetable_init_kernel(void);		/* the shared part, in the private slot */
+extern long kvm_large_pages;			/* knob */
 
 /* ---- map.c ---- */
 
@@ -97,6 +101,9 @@ enum { REVOKE_PIECES = 128 };
 /* Guest-physical ranges that an address space has lost, not yet out of its reach. */
 struct revoke {
 	struct address_space *as;
+	gpa_t root;				/* as->root, or the one that will be it */
+	u64 mark;				/* of tables that only this operation knows */
+	u32 retired;				/* tables.c's list of those that are then out of use */
 	u32 n;
 	int err;
 	struct { gpa_t gpa; u64 len; } piece[REVOKE_PIECES];

@@ -5,7 +5,8 @@
  * Revoking is three steps. The entries are written. Then each vCPU that runs in the address space is made to leave
  * the guest once: it may have read an old entry and be about to act on it, and KVM does not look at the entry again.
  * Then the host forgets the pages, and with them KVM every mapping of them. Whoever enters or faults after the first
- * step finds the new entry.
+ * step finds the new entry. Where the first step made another root, going over to it comes before the second: whoever
+ * leaves the guest then enters by the new one, and what only the old one led to is out of use.
  */
 #include "backends/kvm/kvm.h"
 
@@ -25,13 +26,29 @@ long kvm_populate;
 
 /* ---- revoking ---- */
 
+static _Atomic u64 marks;
+
+static void revoke_begin(struct revoke *r, struct address_space *as)
+{
+	r->as = as;
+	r->root = as->root;
+	r->mark = atomic_fetch_add(&marks, 1) + 1;
+	r->retired = r->n = 0;
+	r->err = 0;
+}
+
 static void revoke_flush(struct revoke *r)
 {
 	int err;
 
-	if (!r->n)
+	if (!r->n && r->root == r->as->root)
 		return;
+	if (r->root != r->as->root) {
+		atomic_store(&r->as->root, r->root);
+		r->mark = atomic_fetch_add(&marks, 1) + 1;
+	}
 	vcpus_kick_out(r->as);
+	tables_destroy(&r->retired);
 	for (u32 i = 0; i < r->n; i++) {
 		err = machine_forget(r->piece[i].gpa, r->piece[i].len);
 		if (err)
@@ -96,9 +113,7 @@ int kvm_as_map(struct address_space *as, gva_t addr, u64 len, enum access prot, 
 
 	if (file != machine.memory)
 		return -ENODEV;		/* slots show the memory file only */
-	r.as = as;
-	r.n = 0;
-	r.err = 0;
+	revoke_begin(&r, as);
 	count_one(&count.maps);
 	gpa = machine_data(offset, len);
 	if (!gpa)
@@ -117,9 +132,7 @@ int kvm_as_unmap(struct address_space *as, gva_t addr, u64 len)
 {
 	struct revoke r;
 
-	r.as = as;
-	r.n = 0;
-	r.err = 0;
+	revoke_begin(&r, as);
 	count_one(&count.unmaps);
 	pagetable_unmap(as, addr, len, &r);
 	return revoke_finish(&r);
@@ -129,9 +142,7 @@ int kvm_as_protect(struct address_space *as, gva_t addr, u64 len, enum access pr
 {
 	struct revoke r;
 
-	r.as = as;
-	r.n = 0;
-	r.err = 0;
+	revoke_begin(&r, as);
 	count_one(&count.protects);
 	pagetable_protect(as, addr, len, prot, &r);
 	return revoke_finish(&r);

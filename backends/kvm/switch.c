@@ -236,6 +236,18 @@ static bool wanted_back(struct context *ctx, struct vcpu *v)
 	return atomic_load(&ctx->interrupted) || atomic_load(&v->preempt);
 }
 
+/* The address space may have gone over to other tables since the registers were loaded. */
+static void follow_root(struct vcpu *v)
+{
+	struct kvm_sregs *s = &v->run->s.regs.sregs;
+	u64 root = atomic_load(&v->running)->root;
+
+	if (s->cr3 == root)
+		return;
+	s->cr3 = root;
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+}
+
 /*
  * Until the guest does something of its own or is wanted back. 0, or -errno of KVM_RUN. The order of the first three
  * lines: a kick that comes after vcpu_passed sets immediate_exit after we cleared it; one that came before is seen by
@@ -251,6 +263,7 @@ static int run_guest(struct context *ctx, struct vcpu *v, bool *stopped)
 		*stopped = wanted_back(ctx, v) && !exception_under_way(v);
 		if (*stopped)
 			return 0;
+		follow_root(v);		/* after vcpu_passed: see vcpus_kick_out */
 		count_host_calls(1);
 		if (!ioctl(v->fd, KVM_RUN, 0))
 			return 0;

@@ -16,6 +16,7 @@ enum { REST_MAX = 1024 };
 struct table_state {
 	u32 next;			/* number + 1 on a list */
 	u16 live;
+	u64 mark;
 };
 
 static struct {
@@ -26,7 +27,9 @@ static struct {
 	u32 nresting;
 } tables = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-u16 *table_live(gpa_t table) { return &tables.state[(table - GPA_TABLES) >> PAGE_SHIFT].live; }
+static struct table_state *state_of(gpa_t table) { return &tables.state[(table - GPA_TABLES) >> PAGE_SHIFT]; }
+u16 *table_live(gpa_t table) { return &state_of(table)->live; }
+u64 *table_mark(gpa_t table) { return &state_of(table)->mark; }
 
 int tables_init(void)
 {
@@ -99,7 +102,7 @@ gpa_t table_create(void)
 		n = take_free();
 	}
 	if (n)
-		tables.state[n - 1].live = 0;
+		tables.state[n - 1].live = tables.state[n - 1].mark = 0;
 	pthread_mutex_unlock(&tables.lock);
 	return n ? GPA_TABLES + (n - 1) * PAGE_SIZE : 0;
 }
@@ -113,6 +116,22 @@ void table_destroy(gpa_t table)
 	tables.resting = n;
 	tables.nresting++;
 	pthread_mutex_unlock(&tables.lock);
+}
+
+void table_retire(u32 *list, gpa_t table)
+{
+	state_of(table)->next = *list;
+	*list = ((table - GPA_TABLES) >> PAGE_SHIFT) + 1;
+}
+
+void tables_destroy(u32 *list)
+{
+	while (*list) {
+		gpa_t table = GPA_TABLES + (*list - 1) * PAGE_SIZE;
+
+		*list = state_of(table)->next;
+		table_destroy(table);
+	}
 }
 
 void tables_settle(void)

@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/huge_file.h"
+
 enum { SKIPPED = 77, LIMIT_SECONDS = 60 };
 
 /* AddressSanitizer keeps freed memory for a while; little enough that a leak still shows. */
@@ -24,6 +26,7 @@ const char *__asan_default_options(void) { return "quarantine_size_mb=1"; }
 
 static const struct contract_case *const tables[] = {
 	memory_cases, fault_cases, register_cases, exception_cases, interrupt_cases, space_cases, life_cases,
+	large_cases, huge_cases,
 };
 
 const struct platform_ops *P;
@@ -67,20 +70,22 @@ void platform_start(void)
 	CHECK_EQ(P->init(&config), 0);
 }
 
-static void mem_create(void)
+static void mem_create(bool huge)
 {
 	mem.size = (u64)1 << 30;
-	mem.fd = memfd_create("contract", MFD_CLOEXEC);
+	mem.fd = huge ? host_huge_file() : memfd_create("contract", MFD_CLOEXEC);
+	if (huge && mem.fd < 0)
+		skip("this host gives files no huge pages");
 	CHECK(mem.fd >= 0 && !ftruncate(mem.fd, mem.size));
 	mem.base = mmap(NULL, mem.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem.fd, 0);
 	CHECK(mem.base != MAP_FAILED);
 }
 
-static void child(const struct contract_case *c)
+static void child(const struct contract_case *c, bool huge)
 {
 	current = c->name;
 	alarm(LIMIT_SECONDS);
-	mem_create();
+	mem_create(huge);
 	platform_start();
 	c->run();
 	P->exit();
@@ -88,7 +93,7 @@ static void child(const struct contract_case *c)
 }
 
 /* 0 passed, 1 failed, SKIPPED. */
-static int run_case(const struct contract_case *c)
+static int run_case(const struct contract_case *c, bool huge)
 {
 	pid_t pid;
 	int status;
@@ -96,7 +101,7 @@ static int run_case(const struct contract_case *c)
 	fflush(NULL);
 	pid = fork();
 	if (!pid)
-		child(c);
+		child(c, huge);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == SKIPPED))
@@ -116,7 +121,7 @@ static int run_all(const char *only)
 		for (const struct contract_case *c = tables[t]; c->name; c++) {
 			if (only && strcmp(only, c->name))
 				continue;
-			r = run_case(c);
+			r = run_case(c, tables[t] == huge_cases);
 			passed += !r;
 			failed += r == 1;
 			skipped += r == SKIPPED;
