@@ -32,6 +32,12 @@ def series_name(row):
     return row['platform'] + (':' + row['knobs'] if row['knobs'] else '')
 
 
+def label(name):
+    """A series as the figures write it: the knob without the platform's name before it."""
+    platform, _, knobs = name.partition(':')
+    return ' '.join([platform, *(k.removeprefix(platform + '.') for k in knobs.split(';') if k)])
+
+
 def palette(names):
     """Series name -> (colour, point shape): a platform keeps its colour in every figure."""
     out, spare = {}, 0
@@ -55,10 +61,10 @@ def ordered(names):
 class Figure:
     def __init__(self, name, width, height, title, caption):
         self.name, self.width, self.height, self.title, self.blocks = name, width, height, title, 0
-        self.lines = ['unset key', 'set tics nomirror', 'set border 3 lc rgb "%s"' % INK, 'set tics textcolor rgb "%s"' % INK,
+        self.lines = ['unset key', 'set tics nomirror', 'set border 3 lc rgb "%s"' % INK, 'set tics textcolor rgb "%s" font ",11"' % INK,
                       'set grid xtics ytics lt 1 lw 1 lc rgb "%s"' % GRID, 'set errorbars 0.6', 'set multiplot']
         self.text(title, 14, 22, size=15)
-        lines = textwrap.wrap(caption, int(width / 6.4))[:2]
+        lines = textwrap.wrap(caption, int((width - 28) / 6.9))[:2]
         for i, line in enumerate(lines):
             self.text(line, 14, height - 12 - 14 * (len(lines) - 1 - i), colour=FAINT, size=10)
 
@@ -82,13 +88,13 @@ class Figure:
                        'unset label', 'unset logscale', 'unset arrow', 'set xtics auto', 'set ytics auto', 'unset object',
                        'set format "% h"', 'set xrange [*:*]', 'set yrange [*:*]', 'unset xlabel', 'unset ylabel']
 
-    def legend(self, x, y, entries, step=None):
+    def legend(self, x, y, entries):
         """entries: (name, colour, shape or None for a block)."""
         for name, colour, shape in entries:
             mark = 'point pt %d ps 1.1 lc rgb "%s"' % (shape or 5, colour)
             self.lines.append("set label '' at screen %g,%g %s" % ((x + 6) / self.width, 1 - y / self.height, mark))
-            self.text(name, x + 16, y, size=11)
-            x += step or 34 + 7.2 * len(name)
+            self.text(label(name), x + 16, y, size=11)
+            x += 34 + 7.2 * len(label(name))
 
     def save(self, folder):
         """Returns (files, None) or (files so far, what went wrong in a line)."""

@@ -8,7 +8,8 @@ import rundata
 from gnuplot import Figure, FAINT, BAND, INK, quoted, series_name
 
 ROW = 19                                # pixels a bar
-PANEL_WIDTH, COLUMNS = 350, 3
+BARS, COLUMNS = 270, 3                  # pixels for the bars of a panel and their numbers; panels beside each other
+CROWD = 2                               # more variants of a platform than this are left to the ablation figure
 CLASS_TITLES = {'syscall': 'system calls', 'fault': 'page faults and mappings', 'task': 'processes, threads, signals',
                 'cpu': 'must cost nothing extra', 'app': 'applications'}
 
@@ -26,6 +27,8 @@ class Source:
         self.classes = {c['workload']: c['class'] for c in plan['cells']}
         self.rows = [r for r in self.read('summary.csv') if r['verdict'] not in ('floor', 'twin')]
         self.comparisons = self.read('comparisons.csv')
+        knobs = {(r['platform'], r['knobs']) for r in self.rows if r['knobs']}
+        self.crowded = any(sum(p == platform for p, _ in knobs) > CROWD for platform, _ in knobs)
         self.placements = gnuplot.ordered([r['placement'] for r in self.rows])
         machine = self.manifest['machine']
         self.caption = '; '.join(['%s, %s, Linux %s' % (self.manifest['host'], machine['cpu']['model'] or 'unknown CPU',
@@ -39,7 +42,7 @@ class Source:
     def times(self, placement):
         """Rows of time, without the A/A twin and without the levels of a sweep."""
         return [r for r in self.rows if r['metric'] == 'ns_per_op' and r['placement'] == placement and r['median'] is not None and
-                r['platform'] != 'native-aa' and not sweep_of(r)]
+                r['platform'] != 'native-aa' and not sweep_of(r) and not (r['knobs'] and self.crowded)]
 
 
 def short_warnings(manifest):
@@ -87,11 +90,11 @@ def time_panel(figure, x, y, rows, colours, label_width):
     native = [r['median'] / size for r in rows if series_name(r) == 'native']
     settings = ['set xrange [0:%g]' % top, 'set yrange [%g:-0.6]' % (len(rows) - 0.4), 'set xtics auto', 'unset grid',
                 'set grid xtics lt 1 lw 1 lc rgb "%s"' % gnuplot.GRID,
-                'set ytics (%s) noenhanced scale 0 font ",11"' % ', '.join('%s %d' % (quoted(n), i) for i, n in enumerate(names)),
+                'set ytics (%s) noenhanced scale 0 font ",11"' % ', '.join('%s %d' % (quoted(gnuplot.label(n)), i) for i, n in enumerate(names)),
                 'set xtics %g font ",10"' % tick_step(top), 'set border 1']
     figure.text('%s (%s)' % (rows[0]['workload'] + params_text(rows[0]), unit), x - label_width, y - 10)
     for i, row in enumerate(rows):
-        figure.text(value_text(row['median'], size), x + PANEL_WIDTH - label_width - 14, y + (i + 0.6) * ROW * 1.0 * scale_of(rows),
+        figure.text(value_text(row['median'], size), x + BARS - 14, y + (i + 0.6) * ROW * 1.0 * scale_of(rows),
                     size=11, align='right')
     parts = ['%s using 1:2:3:4:5:6:7 with boxxyerror fill solid 1 noborder lc rgb variable' % figure.data(bars),
              '%s using 1:2:3:4 with xerrorbars pt 0 lw 1.4 lc rgb "%s"' % (figure.data(spans), INK),
@@ -99,7 +102,7 @@ def time_panel(figure, x, y, rows, colours, label_width):
     if native:
         parts.append("%s using 1:2:3:4 with vectors nohead lw 1 dt 3 lc rgb '%s'" % (
             figure.data(['%g -0.6 0 %g' % (native[0], len(rows))]), FAINT))
-    figure.panel(x, y, PANEL_WIDTH - label_width - 76, ROW * len(rows), settings, parts)
+    figure.panel(x, y, BARS - 76, ROW * len(rows), settings, parts)
 
 
 def scale_of(rows):
@@ -136,16 +139,16 @@ def time_figures(source):
 
 def time_figure(source, kind, placement, panels):
     colours = gnuplot.palette(gnuplot.ordered([series_name(r) for rows in panels for r in rows]))
-    label_width = 16 + 7.2 * max(len(name) for name in colours)
+    label_width = 16 + 7.2 * max(len(gnuplot.label(name)) for name in colours)
     tall = max(map(len, panels))
     lines = math.ceil(len(panels) / COLUMNS)
     step = ROW * tall + 66
     columns = min(COLUMNS, len(panels))
-    figure = Figure('time-%s-%s' % (kind, placement), max(720, 20 + columns * (PANEL_WIDTH + 10)), 70 + lines * step + 18,
+    figure = Figure('time-%s-%s' % (kind, placement), max(720, 20 + columns * (label_width + BARS + 10)), 70 + lines * step + 18,
                     'Time per operation: %s, %s' % (CLASS_TITLES[kind], WHERE.get(placement, placement)), source.caption)
     figure.text('bar: median   whisker: 95 % interval   black: floor of the mechanism   dotted: native', 14, 42, colour=FAINT, size=11)
     for i, rows in enumerate(panels):
-        time_panel(figure, 10 + label_width + (i % columns) * (PANEL_WIDTH + 10), 80 + (i // columns) * step, rows, colours, label_width)
+        time_panel(figure, 10 + label_width + (i % columns) * (label_width + BARS + 10), 80 + (i // columns) * step, rows, colours, label_width)
     return figure
 
 
@@ -241,11 +244,13 @@ def ablation_figure(source, platform, placement, pairs):
 def grid_of(figure_name, title, note, source, groups, height, draw, colours):
     columns = min(COLUMNS, len(groups))
     lines = math.ceil(len(groups) / columns)
-    figure = Figure(figure_name, max(720, 20 + 365 * columns), 96 + lines * (height + 78), title, source.caption)
+    width = 280 if columns > 1 else 600
+    total = max(760, 30 + (width + 90) * columns)
+    figure = Figure(figure_name, total, 110 + lines * (height + 78), title, source.caption)
     figure.legend(14, 46, [(n, *colours[n]) for n in colours])
-    figure.text(note, max(720, 20 + 365 * columns) - 14, 22, colour=FAINT, size=11, align='right')
+    figure.text(note, total - 14, 22, colour=FAINT, size=11, align='right')
     for i, group in enumerate(groups):
-        draw(figure, 66 + (i % columns) * 365, 90 + (i // columns) * (height + 78), 280, height, group)
+        draw(figure, 76 + (i % columns) * (width + 90), 96 + (i // columns) * (height + 78), width, height, group)
     return figure
 
 
@@ -254,7 +259,8 @@ def ecdf_figures(source):
     names = {(r['platform'], r['knobs'], r['workload'], r['params'], r['placement']) for r in source.rows}
     samples = {}
     for row in source.read('raw.csv'):
-        if row['metric'] == 'ns_per_op' and row['status'] == 'ok' and rundata.identity(row) in names and not sweep_of(row):
+        if row['metric'] == 'ns_per_op' and row['status'] == 'ok' and rundata.identity(row) in names and not sweep_of(row) and not (
+                row['knobs'] and source.crowded):
             samples.setdefault(row['placement'], {}).setdefault((row['workload'], row['params']), {}).setdefault(
                 series_name(row), []).append(row['value'])
     for placement, groups in samples.items():
@@ -280,7 +286,7 @@ def ecdf_panel(figure, x, y, width, height, group, colours):
         values = sorted(by_series.get(name, ()))
         steps = ['%g 0' % low] + ['%g %g' % (v, (i + 1) / len(values)) for i, v in enumerate(values)] + ['%g 1' % high] if values else []
         parts.append('%s using 1:2 with steps lw 2 lc rgb "%s"' % (figure.data(steps), colour))
-    figure.text(workload, x - 40, y - 16)
+    figure.text(workload, x - 60, y - 16)
     figure.panel(x, y, width, height, ['set logscale x', 'set xrange [%g:%g]' % (low, high), 'set yrange [0:1.03]', 'set ytics 0.5',
                                        time_tics(low, high)], parts)
 
@@ -319,10 +325,10 @@ def scaling_panel(figure, x, y, width, height, group, colours):
         parts += ['%s using 1:2 with lines lw 1.6 lc rgb "%s"' % (data, colours[name][0]),
                   '%s using 1:2:3:4 with yerrorbars pt %d ps 0.8 lw 1.4 lc rgb "%s"' % (data, colours[name][1], colours[name][0])]
     levels = sorted({level for points in by_series.values() for level, _ in points})
-    figure.text('%s [%s]' % (workload, placement), x - 40, y - 10)
+    figure.text('%s [%s]' % (workload, placement), x - 60, y - 16)
     figure.panel(x, y, width, height, ['set logscale xy', 'set xrange [%g:%g]' % (levels[0] / 1.3, levels[-1] * 1.3),
                                        'set xtics (%s)' % ', '.join('"%g" %g' % (v, v) for v in levels),
-                                       'set xlabel %s offset 0,0.4' % quoted(LEVELS.get(key, key)),
+                                       'set xlabel %s offset 0,0.4 textcolor rgb "%s" font ",11"' % (quoted(LEVELS.get(key, key)), INK),
                                        time_tics(min(every), max(every)).replace('xtics', 'ytics')], parts)
 
 
@@ -352,7 +358,7 @@ def rate_figures(source):
     groups = {k: v for k, v in groups.items() if v}
     if groups:
         colours = gnuplot.palette(gnuplot.ordered([s for by in groups.values() for s in by]))
-        yield grid_of('rate', 'Will your program feel it? Slowdown against its rate of system calls', 'both axes are logarithmic', source,
+        yield grid_of('rate', 'Will your program feel it? Overhead by rate of system calls', '', source,
                       list(groups.items()), 230, lambda f, *a: rate_panel(f, *a, colours), colours)
 
 
@@ -360,7 +366,7 @@ def rate_panel(figure, x, y, width, height, group, colours):
     (workload, placement, _), by_series = group
     parts = []
     for name, points in by_series.items():
-        block = ['%g %g %g %g' % (rate, max(p, 0.05), max(low or p, 0.05), max(high or p, 0.05)) for rate, p, low, high in points]
+        block = ['%g %g %g %g' % (rate, p, max(low or p, 0.01), high or p) for rate, p, low, high in points if p >= 0.1]
         data = figure.data(block)
         parts += ['%s using 1:2 with lines lw 1.6 lc rgb "%s"' % (data, colours[name][0]),
                   '%s using 1:2:3:4 with yerrorbars pt %d ps 0.8 lw 1.4 lc rgb "%s"' % (data, colours[name][1], colours[name][0])]
@@ -368,12 +374,12 @@ def rate_panel(figure, x, y, width, height, group, colours):
     for level in (1, 10, 50):
         parts.append('%s using 1:2 with lines lw 1 dt 2 lc rgb "%s"' % (
             figure.data(['%g %g' % (min(rates) / 1.5, level), '%g %g' % (max(rates) * 1.5, level)]), FAINT))
-    figure.text('%s [%s]' % (workload, placement), x - 40, y - 10)
+    figure.text('%s [%s]' % (workload, placement), x - 60, y - 16)
     figure.panel(x, y, width, height, [
-        'set logscale xy', 'set xrange [%g:%g]' % (min(rates) / 1.5, max(rates) * 1.5), 'set yrange [0.05:*]',
-        'set xlabel "system calls a second, native" offset 0,0.4',
+        'set logscale xy', 'set xrange [%g:%g]' % (min(rates) / 1.5, max(rates) * 1.5), 'set yrange [0.08:*]',
+        'set xlabel "system calls a second, natively" offset 0,0.4 textcolor rgb "%s" font ",11"' % INK,
         'set xtics (%s)' % ', '.join('"%s" 1e%d' % (name, i + 1) for i, name in enumerate(('10 100 1k 10k 100k 1M 10M').split())),
-        'set ytics (%s)' % ', '.join('"%g %%" %g' % (v, v) for v in (0.1, 1, 10, 50, 100, 1000, 10000))], parts)
+        'set ytics (%s)' % ', '.join('"%g %%%%" %g' % (v, v) for v in (0.1, 1, 10, 50, 100, 1000, 10000))], parts)
 
 
 # Phases: where a switch's time goes, stacked from 0.
@@ -425,7 +431,7 @@ def phase_panel(figure, y, title, by_series, colours):
         'set xrange [0:%g]' % (max(totals) / size * 1.02), 'set yrange [%g:-0.5]' % (len(names) - 0.5), 'set border 1', 'unset grid',
         'set grid xtics lt 1 lw 1 lc rgb "%s"' % gnuplot.GRID,
         'set ytics (%s) noenhanced scale 0' % ', '.join('%s %d' % (quoted(n), i) for i, n in enumerate(names))],
-        ['%s using 1:2:3:4:5:6:7 with boxxyerror fill solid 1 border lc rgb variable' % figure.data(boxes)])
+        ['%s using 1:2:3:4:5:6:7 with boxxyerror fill solid 1 noborder lc rgb variable' % figure.data(boxes)])
 
 
 KINDS = (ratio_figures, time_figures, rate_figures, scaling_figures, phase_figures, ablation_figures, ecdf_figures)
@@ -437,11 +443,10 @@ def plot(run):
         return [], gnuplot.MISSING
     folder = os.path.join(run.folder, 'plots')
     os.makedirs(folder, exist_ok=True)
-    source, made = Source(run.folder), []
+    source, made, notices = Source(run.folder), [], []
     for kind in KINDS:
         for figure in kind(source):
             files, notice = figure.save(folder)
             made += files
-            if notice:
-                return made, notice
-    return made, None
+            notices += [notice] if notice else []
+    return made, notices[0] if notices else None

@@ -1,5 +1,7 @@
 """The table that ends `make bench`: aligned text, the verdict in words, every planned cell in it."""
 
+import math
+
 import rundata
 import stats
 import summary
@@ -9,23 +11,24 @@ CLASSES = (('syscall', 'system calls'), ('fault', 'page faults and mappings'), (
            ('app', 'applications'), ('floor', 'floors: the bare mechanisms, natively'))
 
 
-def amount(x, unit):
-    """Three significant digits and a unit that keeps them readable."""
+def amount(x, unit, low=None, high=None):
+    """At most three significant digits, none of them finer than the interval, and a unit that keeps them readable."""
     if x is None:
         return '-'
     steps = {'ns': ((1e9, 's'), (1e6, 'ms'), (1e3, 'us'), (0, 'ns')), 'KiB': ((1024**2, 'GiB'), (1024, 'MiB'), (0, 'KiB'))}
     for size, name in steps.get(unit, ((0, unit),)):
         if x >= size:
-            return '%s %s' % (significant(x / (size or 1)), name)
+            scale = size or 1
+            return ('%s %s' % (significant(x / scale, *(None if b is None else b / scale for b in (low, high))), name)).rstrip()
     return '-'
 
 
-def significant(x):
-    if x >= 100:
-        return '%.0f' % x
-    if x >= 10:
-        return '%.1f' % x
-    return '%.2f' % x
+def significant(x, low=None, high=None):
+    """Three significant digits; the third is dropped where it says less than a hundredth of the interval's width (R27)."""
+    places = min(2 - math.floor(math.log10(abs(x))), 4) if x else 0
+    if low is not None and high is not None and high > low:
+        places = max(min(places, 1 - math.floor(math.log10(high - low))), places - 1)
+    return '%.*f' % (max(places, 0), round(x, places))
 
 
 def span(low, high, form):
@@ -62,10 +65,11 @@ HEAD = ('', 'median', '95 % CI', 'vs native', '95 % CI', 'x floor', 'p99', 'verd
 
 
 def line_of(row, name, pairs=()):
-    form = lambda x: amount(x, row['unit'])
+    form = lambda x: amount(x, row['unit'], row['ci_low'], row['ci_high'])
+    ratio = lambda x: significant(x, row['ratio_ci_low'], row['ratio_ci_high'])
     return (name, form(row['median']), span(row['ci_low'], row['ci_high'], form),
-            '-' if row['ratio_native'] is None else significant(row['ratio_native']),
-            span(row['ratio_ci_low'], row['ratio_ci_high'], significant),
+            '-' if row['ratio_native'] is None else ratio(row['ratio_native']),
+            span(row['ratio_ci_low'], row['ratio_ci_high'], ratio),
             '-' if row['ratio_floor'] is None else significant(row['ratio_floor']), form(row['p99']), sentence(row, pairs))
 
 
@@ -84,7 +88,7 @@ def group_lines(run, cells, by_cell, pairs):
         noise = stats.noise(noise['ratio_ci_low'], noise['ratio_ci_high'])
     if first['class'] == 'floor':
         return [line_of(row, '%s [%s]' % (first['workload'], first['placement']))]
-    lines = [('%s [%s]' % (first['workload'], first['placement']), 'A/A noise %s' % percent(noise))]
+    lines = [('%s [%s]' % (' '.join(filter(None, (first['workload'], first['params']))), first['placement']), 'A/A noise %s' % percent(noise))]
     for cell in cells:
         if cell['platform'] != 'native-aa':
             lines.append(line_of(by_cell[cell.id], variant_name(by_cell[cell.id]), pairs.get(rundata.identity(cell), ())))
