@@ -2,6 +2,9 @@
 #
 #   make [SAN=1|SAN=thread]     build/trapgate, build/libtrapgate.a, build/workloads/*
 #   make deps                   Debian packages that are missing
+#   make report RUN=...  make compare BASE=... NEW=... [GATE=1]  make export RUN=...   what a run says, what changed
+#   make reproduce   published figures and claims beside this machine's
+#   make fleet HOSTS=file  make fleet-slurm   the suite on many hosts, and one report
 #   make test  make lint  make bench  make clean  make help
 #   make vm CMD=...  make vm-shell   in an emulated machine with AMD-V (bench/machine/boot.py)
 
@@ -36,7 +39,7 @@ say	= $(if $(filter 1,$(V)),,printf '  %-6s %s\n' $(1) $(2))
 all: $(BUILD)/trapgate
 
 # Rules of the parts: each folder that builds something special brings its own.
--include $(wildcard core/loader/rules.mk backends/*/rules.mk backends/rules.mk workloads/rules.mk bench/rules.mk tests/rules.mk)
+-include $(wildcard core/loader/rules.mk backends/*/rules.mk backends/rules.mk workloads/rules.mk bench/rules.mk analysis/rules.mk tests/rules.mk)
 
 $(BUILD)/libtrapgate.a: $(LIB_OBJ) $(EXTRA_OBJ)
 	@rm -f $@

@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the build, the tests and the laboratory need and that are missing here.
-# On other systems it names them. Usage: deps.sh [--list]
+# On other systems it names them. Usage: deps.sh [--list|--ci]
+#
+# --ci adds what only some tests need and nobody should find on his machine unasked: a browser, an ssh server, Slurm. Without them
+# these tests skip and say so.
 set -eu
 
 build=(gcc make binutils libc6-dev libbsd-dev libjansson-dev libzydis-dev uthash-dev)
 test=(python3 procps python3-pytest python3-pytest-timeout python3-jsonschema libcmocka-dev cppcheck shellcheck clang
       busybox-static sqlite3 git perl tar gzip findutils strace)
-bench=(gnuplot-nox python3-numpy python3-scipy python3-jinja2 parallel)
+bench=(gnuplot-nox python3-numpy python3-scipy python3-jinja2 parallel rsync)
+ci=(chromium chromium-driver openssh-server slurmctld slurmd slurm-client munge libbenchmark-tools)
 machine=(qemu-system-x86 cpio xz-utils)
 packages=("${build[@]}" "${test[@]}" "${bench[@]}" "${machine[@]}")
+[ "${1:-}" != --ci ] || packages+=("${ci[@]}")
 
 if [ "${1:-}" = --list ]; then
 	printf '%s\n' "${packages[@]}"
