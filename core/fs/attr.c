@@ -6,11 +6,21 @@
 #include <unistd.h>
 
 #include "fs/namei.h"
+#include "fs/notify.h"
 #include "task/task.h"
 
 int vfs_setattr(struct inode *in, const struct attr *a)
 {
 	return in->ops->setattr ? in->ops->setattr(in, a) : -EPERM;
+}
+
+static int setattr_at(const struct path *p, const struct attr *a, u32 event)
+{
+	int err = vfs_setattr(p->dentry->inode, a);
+
+	if (!err)
+		notify_dentry(p->dentry, event);
+	return err;
 }
 
 static int writable(const struct path *p)
@@ -32,7 +42,7 @@ int vfs_chmod(struct task *t, const struct path *p, u32 mode)
 		return -EPERM;
 	if (!cred_in_group(t->cred, in->gid) && !cred_capable(t->cred, CAP_FSETID))
 		a.mode &= ~S_ISGID;
-	return vfs_setattr(in, &a);
+	return setattr_at(p, &a, IN_ATTRIB);
 }
 
 static bool may_chown(const struct cred *c, struct inode *in, u32 uid, u32 gid)
@@ -62,7 +72,7 @@ int vfs_chown(struct task *t, const struct path *p, u32 uid, u32 gid)
 		a.mode &= ~(a.mode & S_IXGRP ? S_ISUID | S_ISGID : S_ISUID);
 		a.valid |= ATTR_MODE;
 	}
-	return a.valid ? vfs_setattr(in, &a) : 0;
+	return a.valid ? setattr_at(p, &a, IN_ATTRIB) : 0;
 }
 
 static u32 time_attr(struct timespec *to, const struct timespec *from, u32 bit)
@@ -96,7 +106,7 @@ int vfs_utimes(struct task *t, const struct path *p, const struct timespec *time
 		if (err)
 			return err;
 	}
-	return vfs_setattr(in, &a);
+	return setattr_at(p, &a, a.valid == ATTR_ATIME ? IN_ACCESS : a.valid == ATTR_MTIME ? IN_MODIFY : IN_ATTRIB);
 }
 
 int vfs_truncate(struct task *t, struct inode *in, u64 size)

@@ -11,8 +11,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "fs/async.h"
 #include "fs/dentry.h"
 #include "fs/fs.h"
+#include "fs/notify.h"
 #include "fs/special.h"
 #include "lib/log.h"
 
@@ -62,7 +64,9 @@ struct file *file_new(struct inode *in, const struct file_ops *ops, u32 flags)
 	f->pos = 0;
 	f->data = NULL;
 	f->epoll = NULL;
-	f->owner = 0;
+	f->owner = (struct file_owner){ 0 };
+	f->async = NULL;
+	f->counted = 0;
 	inode_get(in);
 	/* Last: from here on a stale fd_get() may take and drop a reference of its own. */
 	atomic_store(&f->refs, 1);
@@ -136,6 +140,11 @@ void file_put(struct file *f)
 	if (f->epoll)
 		epoll_file_released(f);
 	file_locks_released(f);
+	if (f->path.dentry)
+		notify_close(f);
+	if (f->counted)
+		file_uncount(f);
+	file_owner_released(f);
 	if (f->ops->release)
 		f->ops->release(f);
 	path_put(&f->path);

@@ -95,6 +95,9 @@ struct inode {
 	struct file_locks *_Atomic locks;/* fcntl and flock records (fs/locks.c); locked by its own lock */
 	void *pipe;			/* fifo: the shared pipe while open; socket: the bound socket */
 	struct xattrs *xattrs;		/* extended attributes (fs/xattr.c); lock */
+	int writers, opens;		/* regular files: open for writing, or -programs that run from it; open (fs/lease.c); lock */
+	struct leases *leases;		/* fs/lease.c; lock to make it */
+	struct watch_list *_Atomic watches;	/* inotify (fs/inotify.c); its own lock */
 };
 
 struct super {				/* one mounted file system instance */
@@ -180,6 +183,12 @@ struct file_ops {
 	const char *anon_name;					/* "pipe", "[eventfd]": shown by readlink of /proc/PID/fd/N when there is no path */
 };
 
+struct file_owner {
+	int type, pid;			/* F_OWNER_*; 0: nobody */
+	int signo, fd;			/* F_SETSIG: 0 is SIGIO; the descriptor it tells */
+	struct cred *cred;		/* of who said so; holds a reference */
+};
+
 struct file {
 	const struct file_ops *ops;
 	atomic_int refs;
@@ -190,7 +199,9 @@ struct file {
 	u64 pos;
 	void *data;			/* the file's own */
 	struct epoll_links *_Atomic epoll;	/* epoll items that watch it (fs/epoll.c) */
-	int owner;			/* F_SETOWN */
+	struct file_owner owner;	/* F_SETOWN (fs/async.c); locked there */
+	struct file_async *async;	/* O_ASYNC; likewise */
+	u8 counted;			/* COUNT_*: what its inode counts it as; set before anybody else sees it */
 };
 
 struct file *file_new(struct inode *in, const struct file_ops *ops, u32 flags);	/* takes a reference on the inode */

@@ -6,6 +6,7 @@
 
 #include "fs/dentry.h"
 #include "fs/fs.h"
+#include "fs/notify.h"
 #include "fs/special.h"
 #include "fs/xattr.h"
 #include "task/task.h"
@@ -53,6 +54,7 @@ void super_put(struct super *s)
 {
 	if (atomic_fetch_sub(&s->active, 1) != 1)
 		return;
+	notify_unmounted(s);
 	if (s->root) {
 		dentry_forget(s);
 		dentry_put(s->root);
@@ -105,6 +107,7 @@ void inode_put(struct inode *in)
 	if (in->locks)
 		inode_locks_free(in);
 	inode_xattrs_free(in);
+	inode_leases_free(in);
 	pthread_mutex_destroy(&in->lock);
 	free(in);
 	super_release(s);

@@ -104,17 +104,18 @@ static bool same_owner(const struct record *a, const struct record *b)
 	return a->kind == b->kind && a->owner == b->owner;
 }
 
+/* The first one in the file: that is the one F_GETLK tells of. */
 static struct record *conflict(struct file_locks *l, const struct record *want)
 {
-	struct record *r;
+	struct record *r, *first = NULL;
 
 	TAILQ_FOREACH(r, &l->records, link) {
 		if ((r->kind == LOCK_FLOCK) != (want->kind == LOCK_FLOCK) || same_owner(r, want))
 			continue;
-		if (overlap(r, want) && (r->type == F_WRLCK || want->type == F_WRLCK))
-			return r;
+		if (overlap(r, want) && (r->type == F_WRLCK || want->type == F_WRLCK) && (!first || r->start < first->start))
+			first = r;
 	}
-	return NULL;
+	return first;
 }
 
 static void record_drop(struct file_locks *l, struct record *r)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fs/namei.h"
+#include "fs/notify.h"
 #include "task/task.h"
 
 /* ---- making ---- */
@@ -56,6 +57,7 @@ fail:
 static int make_end(struct walk *w, const char *name, int err, struct inode *in)
 {
 	struct dentry *parent = w->cur.dentry, *d = NULL;
+	u32 isdir = !err && S_ISDIR(in->mode) ? IN_ISDIR : 0;
 
 	/* Without memory for a dentry the name exists all the same, and a later lookup finds it. */
 	if (!err)
@@ -63,6 +65,8 @@ static int make_end(struct walk *w, const char *name, int err, struct inode *in)
 	pthread_mutex_unlock(&parent->lock);
 	if (d)
 		dentry_put(d);
+	if (!err)
+		notify_name(parent->inode, name, w->last_len, IN_CREATE | isdir, 0);
 	return err;
 }
 
@@ -134,8 +138,10 @@ int vfs_link(struct task *t, int old_fd, const char *old, int new_fd, const char
 	if (err)
 		goto out;
 	err = link_in(&w, name, &from);
-	if (!err)
+	if (!err) {
 		inode_get(from.dentry->inode);
+		notify_inode(from.dentry->inode, IN_ATTRIB);
+	}
 	err = make_end(&w, name, err, from.dentry->inode);
 out:
 	walk_end(&w);
@@ -189,6 +195,22 @@ static int remove_name(struct walk *w, struct dentry *d, bool dir)
 	return err;
 }
 
+/* A name of it went. Directories have no other, and are gone with it even if somebody has them open. */
+static void notify_unlinked(struct inode *in)
+{
+	bool gone, dir = S_ISDIR(in->mode);
+
+	if (!notify_wanted())
+		return;
+	if (!dir)
+		notify_inode(in, IN_ATTRIB);
+	pthread_mutex_lock(&in->lock);
+	gone = !in->nlink && !in->opens;
+	pthread_mutex_unlock(&in->lock);
+	if (gone)
+		notify_gone(in);
+}
+
 int vfs_unlink(struct task *t, int dirfd, const char *path, bool dir)
 {
 	struct dentry *parent, *d = NULL;
@@ -207,6 +229,10 @@ int vfs_unlink(struct task *t, int dirfd, const char *path, bool dir)
 	if (!err)
 		err = remove_name(&w, d, dir);
 	pthread_mutex_unlock(&parent->lock);
+	if (!err) {
+		notify_unlinked(d->inode);
+		notify_name(parent->inode, w.last, w.last_len, IN_DELETE | (dir ? IN_ISDIR : 0), 0);
+	}
 	dentry_put(d);
 out:
 	walk_end(&w);
@@ -342,6 +368,26 @@ static int rename_locked(struct rename *r)
 	return rename_do(r);
 }
 
+static void notify_moved(struct inode *in, const struct walk *from, const struct walk *to)
+{
+	u32 cookie = notify_cookie(), isdir = S_ISDIR(in->mode) ? IN_ISDIR : 0;
+
+	notify_name(from->cur.dentry->inode, from->last, from->last_len, IN_MOVED_FROM | isdir, cookie);
+	notify_name(to->cur.dentry->inode, to->last, to->last_len, IN_MOVED_TO | isdir, cookie);
+	notify_inode(in, IN_MOVE_SELF);
+}
+
+static void notify_renamed(struct rename *r)
+{
+	if (r->new && r->new->inode == r->old->inode)
+		return;
+	notify_moved(r->old->inode, &r->from, &r->to);
+	if (r->flags & RENAME_EXCHANGE)
+		notify_moved(r->new->inode, &r->to, &r->from);
+	else if (r->new)
+		notify_unlinked(r->new->inode);
+}
+
 static int rename_kinds(const struct rename *r)
 {
 	if (r->from.cur.mnt != r->to.cur.mnt)
@@ -378,6 +424,8 @@ int vfs_rename(struct task *t, int old_fd, const char *old, int new_fd, const ch
 	lock_dirs(a, b);
 	err = rename_locked(&r);
 	unlock_dirs(a, b);
+	if (!err && notify_wanted())
+		notify_renamed(&r);
 	dentry_put(r.old);
 	dentry_put(r.new);
 out:

@@ -9,6 +9,7 @@
 
 #include "fs/memfs.h"
 #include "fs/namei.h"
+#include "fs/notify.h"
 #include "fs/special.h"
 #include "task/task.h"
 
@@ -70,8 +71,17 @@ static const struct file_ops *default_ops(const struct inode *in, u32 flags)
 	return S_ISDIR(in->mode) ? &dir_file_ops : &plain_file_ops;
 }
 
-/* The file for a place, without asking for permission. */
-static int file_at(struct task *t, const struct path *p, u32 flags, struct file **out)
+/* Against running programs and leases. O_TRUNC writes too. */
+static int open_conflicts(struct task *t, struct file *f, u32 flags, u32 count)
+{
+	bool write = wanted(flags) & W_OK;
+	int err = file_count(f, write ? count | COUNT_WRITE : count);
+
+	return err || !S_ISREG(f->inode->mode) ? err : lease_break(t, f->inode, write, flags & O_NONBLOCK);
+}
+
+/* The file for a place, without asking for permission. `count`: COUNT_EXEC or 0. */
+static int file_at(struct task *t, const struct path *p, u32 flags, u32 count, struct file **out)
 {
 	struct file *f = file_new(p->dentry->inode, default_ops(p->dentry->inode, flags), flags);
 	int err = 0;
@@ -81,7 +91,9 @@ static int file_at(struct task *t, const struct path *p, u32 flags, struct file 
 	f->path = *p;
 	path_get(&f->path);
 	if (!(flags & O_PATH)) {
-		err = open_by_type(t, f);
+		err = open_conflicts(t, f, flags, count);
+		if (!err)
+			err = open_by_type(t, f);
 		/* A file that did not come to be must not be released as one. */
 		if (err)
 			f->ops = &plain_file_ops;
@@ -89,10 +101,15 @@ static int file_at(struct task *t, const struct path *p, u32 flags, struct file 
 	if (!err && (flags & O_TRUNC) && S_ISREG(p->dentry->inode->mode))
 		err = vfs_truncate(t, p->dentry->inode, 0);
 	if (err) {
+		/* Nobody has seen it: no event of its closing. */
+		f->flags |= O_PATH;
 		file_put(f);
 		return err;
 	}
 	f->flags = f->flags & ~OPEN_ONLY;
+	if (flags & O_TRUNC)
+		notify_file(f, IN_MODIFY);
+	notify_file(f, IN_OPEN);
 	*out = f;
 	return 0;
 }
@@ -130,6 +147,8 @@ static int last_or_create(struct walk *w, u32 flags, u32 mode, bool *created)
 	pthread_mutex_unlock(&dir->lock);
 	if (err)
 		return err;
+	if (*created)
+		notify_name(dir->inode, w->last, w->last_len, IN_CREATE, 0);
 	if ((flags & O_EXCL) && !*created) {
 		dentry_put(d);
 		return -EEXIST;
@@ -228,7 +247,7 @@ int vfs_open_how(struct task *t, int dirfd, const char *name, const struct open_
 	if ((flags & O_TMPFILE) == O_TMPFILE) {
 		err = make_tmpfile(&w, flags, mode);
 		if (!err)
-			err = file_at(t, &w.cur, flags & ~(O_TMPFILE | O_TRUNC), out);
+			err = file_at(t, &w.cur, flags & ~(O_TMPFILE | O_TRUNC), 0, out);
 		goto out;
 	}
 	if (!created && (flags & O_CREAT))
@@ -236,7 +255,7 @@ int vfs_open_how(struct task *t, int dirfd, const char *name, const struct open_
 	if (!err && !(flags & O_PATH))
 		err = may_open(&w, flags, created);
 	if (!err)
-		err = file_at(t, &w.cur, created ? flags & ~O_TRUNC : flags, out);
+		err = file_at(t, &w.cur, created ? flags & ~O_TRUNC : flags, 0, out);
 out:
 	walk_end(&w);
 	return err;
@@ -266,7 +285,7 @@ int vfs_open_exec(struct task *t, int dirfd, const char *name, int at_flags, str
 	else
 		err = inode_permission(t->cred, in, X_OK);
 	if (!err)
-		err = file_at(t, &p, O_RDONLY, out);
+		err = file_at(t, &p, O_RDONLY, COUNT_EXEC, out);
 	path_put(&p);
 	return err;
 }

@@ -29,6 +29,18 @@ void file_locks_released(struct file *f);
 /* The inode is being freed. */
 void inode_locks_free(struct inode *in);
 
+/* ---- opens, running programs, leases (fs/lease.c) ---- */
+
+enum { COUNT_OPEN = 1, COUNT_WRITE = 2, COUNT_EXEC = 4 };
+int file_count(struct file *f, u32 what);	/* at open, regular files only: 0, -ETXTBSY */
+void file_uncount(struct file *f);		/* by file_put */
+void file_exec_done(struct file *f);		/* counted with COUNT_EXEC: from now on the file may be written */
+bool inode_runs(struct inode *in);		/* is a program run from it? Then truncate is ETXTBSY */
+/* Before an open or a truncate that goes against leases: waits for them to go. 0, -EAGAIN, -ERESTARTSYS. */
+int lease_break(struct task *t, struct inode *in, bool write, bool nonblock);
+long lease_fcntl(struct task *t, struct file *f, int cmd, u64 arg);	/* F_SETLEASE, F_GETLEASE */
+void inode_leases_free(struct inode *in);
+
 /* ---- pipes ---- */
 long pipe_fcntl(struct file *f, struct task *t, int cmd, u64 arg);	/* F_SETPIPE_SZ, F_GETPIPE_SZ; -EBADF if no pipe */
 int pipe_create(struct file **rd, struct file **wr, u32 flags);		/* O_NONBLOCK, O_DIRECT */

@@ -16,6 +16,7 @@
 #include <sys/random.h>
 
 #include "fs/fs.h"
+#include "fs/special.h"
 #include "loader/image.h"
 
 #define MIB		(1ul << 20)
@@ -80,6 +81,8 @@ static int load_interp(struct loading *l)
 		at = place_below(l->mm, l->mm->mmap_top, l->interp.hi - l->interp.lo, l->interp.align);
 	err = at ? image_map(l, &l->interp, at) : -ENOMEM;
 out:
+	/* What runs is the program: its interpreter's file may be written, mapped or not. */
+	file_exec_done(file);
 	l->interp.file = NULL;
 	file_put(file);
 	return err;

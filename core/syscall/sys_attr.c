@@ -2,8 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/inotify.h>
 #include <sys/time.h>
 
+#include "fs/notify.h"
+#include "fs/special.h"
 #include "syscall/file_calls.h"
 
 /* ---- chmod ---- */
@@ -184,8 +187,14 @@ long sys_truncate(struct task *t, const u64 *arg)
 		ret = -EROFS;
 	else
 		ret = inode_permission(t->cred, p.dentry->inode, 2);
+	if (!ret && inode_runs(p.dentry->inode))
+		ret = -ETXTBSY;
+	if (!ret)
+		ret = lease_break(t, p.dentry->inode, true, false);
 	if (!ret)
 		ret = vfs_truncate(t, p.dentry->inode, arg[1]);
+	if (!ret)
+		notify_dentry(p.dentry, IN_MODIFY);
 	path_put(&p);
 	return ret;
 }
@@ -204,6 +213,8 @@ long sys_ftruncate(struct task *t, const u64 *arg)
 		ret = -EINVAL;
 	else
 		ret = vfs_truncate(t, f->inode, arg[1]);
+	if (!ret)
+		notify_file(f, IN_MODIFY);
 	file_put(f);
 	return ret;
 }
@@ -232,6 +243,8 @@ long sys_fallocate(struct task *t, const u64 *arg)
 		ret = -EFBIG;
 	else
 		ret = f->ops->fallocate ? f->ops->fallocate(f, arg[1], pos, len) : -EOPNOTSUPP;
+	if (!ret)
+		notify_file(f, IN_MODIFY);
 	file_put(f);
 	return ret;
 }

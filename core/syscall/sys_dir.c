@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/notify.h"
 #include "syscall/file_calls.h"
 
 /* ---- getdents ---- */
@@ -111,6 +112,7 @@ static long getdents(struct task *t, const u64 *arg, bool old_layout)
 	f->pos = ret ? start : l.next_pos;
 	pthread_mutex_unlock(&f->pos_lock);
 	inode_accessed(f->inode);
+	notify_file(f, IN_ACCESS);
 	free(l.buf);
 out:
 	file_put(f);

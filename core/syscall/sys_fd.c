@@ -1,11 +1,13 @@
 /* Descriptors: dup, fcntl, ioctl, fsync and what else acts on an open file as a whole. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 
+#include "fs/async.h"
 #include "fs/memfs.h"
 #include "fs/special.h"
 #include "syscall/file_calls.h"
@@ -53,7 +55,7 @@ long sys_dup3(struct task *t, const u64 *arg)
 
 #define SETFL_MASK	(O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT | O_ASYNC)
 
-static long set_flags(struct task *t, struct file *f, u32 flags)
+static long set_flags(struct task *t, struct file *f, int fd, u32 flags)
 {
 	int err = 0;
 
@@ -61,6 +63,8 @@ static long set_flags(struct task *t, struct file *f, u32 flags)
 		return -EPERM;
 	if (f->ops->setfl)
 		err = f->ops->setfl(f, flags);
+	if (!err && ((flags ^ f->flags) & O_ASYNC))
+		err = file_set_async(f, fd, flags & O_ASYNC);
 	if (!err)
 		f->flags = (f->flags & ~SETFL_MASK) | (flags & SETFL_MASK);
 	return err;
@@ -72,16 +76,35 @@ struct owner_ex {
 
 static long owner_ex(struct task *t, struct file *f, int cmd, gva_t gva)
 {
-	struct owner_ex o = { f->owner < 0 ? F_OWNER_PGRP : F_OWNER_PID, f->owner < 0 ? -f->owner : f->owner };
+	struct file_owner now;
+	struct owner_ex o;
 
-	if (cmd == F_GETOWN_EX)
+	if (cmd == F_GETOWN_EX) {
+		file_owner_get(f, &now);
+		o = (struct owner_ex){ now.pid ? now.type : F_OWNER_PID, now.pid };
 		return put_user(t->mm, gva, &o);
+	}
 	if (get_user(t->mm, &o, gva))
 		return -EFAULT;
-	if (o.type < F_OWNER_TID || o.type > F_OWNER_PGRP)
+	if (o.type < F_OWNER_TID || o.type > F_OWNER_PGRP || o.pid < 0)
 		return -EINVAL;
-	f->owner = o.type == F_OWNER_PGRP ? -o.pid : o.pid;
-	return 0;
+	return file_set_owner(t, f, o.type, o.pid);
+}
+
+/* F_SETOWN and F_GETOWN: a process group is a negative number. */
+static long owner_set(struct task *t, struct file *f, int who)
+{
+	if (who == INT_MIN)
+		return -EINVAL;
+	return file_set_owner(t, f, who < 0 ? F_OWNER_PGRP : F_OWNER_PID, who < 0 ? -who : who);
+}
+
+static long owner_get(struct file *f)
+{
+	struct file_owner o;
+
+	file_owner_get(f, &o);
+	return o.type == F_OWNER_PGRP ? -o.pid : o.pid;
 }
 
 static long dup_from(struct task *t, struct file *f, u64 lowest, bool cloexec)
@@ -111,11 +134,13 @@ static long fcntl_descriptor(struct task *t, struct file *f, int fd, int cmd, u6
 	}
 }
 
-static long fcntl_file(struct task *t, struct file *f, int cmd, u64 arg)
+static long fcntl_file(struct task *t, struct file *f, int fd, int cmd, u64 arg)
 {
+	struct file_owner o;
+
 	switch (cmd) {
 	case F_SETFL:
-		return set_flags(t, f, arg);
+		return set_flags(t, f, fd, arg);
 	case F_GETLK: case F_SETLK: case F_SETLKW:
 	case F_OFD_GETLK: case F_OFD_SETLK: case F_OFD_SETLKW:
 		return locks_fcntl(t, f, cmd, arg);
@@ -124,18 +149,21 @@ static long fcntl_file(struct task *t, struct file *f, int cmd, u64 arg)
 	case F_ADD_SEALS: case F_GET_SEALS:
 		return mem_seals(f, cmd, arg);
 	case F_GETOWN:
-		return f->owner;
+		return owner_get(f);
 	case F_SETOWN:
-		f->owner = arg;
-		return 0;
+		return owner_set(t, f, arg);
 	case F_GETOWN_EX: case F_SETOWN_EX:
 		return owner_ex(t, f, cmd, arg);
 	case F_GETSIG:
-		return 0;
+		file_owner_get(f, &o);
+		return o.signo;
 	case F_SETSIG:
-		return arg <= NSIG_GUEST ? 0 : -EINVAL;
-	case F_GETLEASE:
-		return F_UNLCK;
+		if (arg > NSIG_GUEST)
+			return -EINVAL;
+		file_set_signal(f, fd, arg);
+		return 0;
+	case F_SETLEASE: case F_GETLEASE:
+		return lease_fcntl(t, f, cmd, arg);
 	default:
 		return -EINVAL;
 	}
@@ -150,20 +178,20 @@ long sys_fcntl(struct task *t, const u64 *arg)
 		return -EBADF;
 	ret = fcntl_descriptor(t, f, arg[0], (int)arg[1], arg[2]);
 	if (ret == -ENOTTY)
-		ret = f->flags & O_PATH ? -EBADF : fcntl_file(t, f, (int)arg[1], arg[2]);
+		ret = f->flags & O_PATH ? -EBADF : fcntl_file(t, f, (int)arg[0], (int)arg[1], arg[2]);
 	file_put(f);
 	return ret;
 }
 
 /* ---- ioctl ---- */
 
-static long ioctl_flag(struct task *t, struct file *f, u64 gva, u32 flag)
+static long ioctl_flag(struct task *t, struct file *f, int fd, u64 gva, u32 flag)
 {
 	int on;
 
 	if (get_user(t->mm, &on, gva))
 		return -EFAULT;
-	return set_flags(t, f, on ? f->flags | flag : f->flags & ~flag);
+	return set_flags(t, f, fd, on ? f->flags | flag : f->flags & ~flag);
 }
 
 /* What every file, or every regular one, answers. -ENOTTY: ask the file's own operation. */
@@ -178,7 +206,9 @@ static long ioctl_generic(struct task *t, struct file *f, int fd, u32 cmd, u64 g
 		fd_set_cloexec(t->files, fd, cmd == FIOCLEX);
 		return 0;
 	case FIONBIO:
-		return ioctl_flag(t, f, gva, O_NONBLOCK);
+		return ioctl_flag(t, f, fd, gva, O_NONBLOCK);
+	case FIOASYNC:
+		return ioctl_flag(t, f, fd, gva, O_ASYNC);
 	case FIGETBSZ:
 		return regular ? put_user(t->mm, gva, &n) : -ENOTTY;
 	case FIONREAD:

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
+#include "fs/notify.h"
 #include "syscall/file_calls.h"
 
 #define WINDOW_BYTES	(1u << 20)
@@ -240,14 +241,17 @@ static s64 file_transfer(struct task *t, struct file *f, bool write, struct curs
 	if (pos) {
 		at = *pos;
 		x.pos = &at;
-		return transfer_at(&x, c);
+		n = transfer_at(&x, c);
+	} else if (!file_positional(f)) {
+		n = transfer_at(&x, c);
+	} else {
+		pthread_mutex_lock(&f->pos_lock);
+		x.pos = &f->pos;
+		n = transfer_at(&x, c);
+		pthread_mutex_unlock(&f->pos_lock);
 	}
-	if (!file_positional(f))
-		return transfer_at(&x, c);
-	pthread_mutex_lock(&f->pos_lock);
-	x.pos = &f->pos;
-	n = transfer_at(&x, c);
-	pthread_mutex_unlock(&f->pos_lock);
+	if (n > 0)
+		notify_file(f, write ? IN_MODIFY : IN_ACCESS);
 	return n;
 }
 
@@ -406,15 +410,21 @@ static s64 move_kernel(struct transfer *x, u8 *buf, u64 len)
 s64 file_read_wait(struct task *t, struct file *f, void *buf, u64 len, u64 *pos)
 {
 	struct transfer x = { .t = t, .f = f, .nonblock = f->flags & O_NONBLOCK, .pos = pos };
+	s64 n = move_kernel(&x, buf, len);
 
-	return move_kernel(&x, buf, len);
+	if (n > 0)
+		notify_file(f, IN_ACCESS);
+	return n;
 }
 
 s64 file_write_wait(struct task *t, struct file *f, const void *buf, u64 len, u64 *pos)
 {
 	struct transfer x = { .t = t, .f = f, .write = true, .nonblock = f->flags & O_NONBLOCK, .pos = pos };
+	s64 n = move_kernel(&x, (u8 *)buf, len);
 
-	return move_kernel(&x, (u8 *)buf, len);
+	if (n > 0)
+		notify_file(f, IN_MODIFY);
+	return n;
 }
 
 /* ---- lseek ---- */

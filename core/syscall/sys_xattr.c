@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/xattr.h>
 
+#include "fs/notify.h"
 #include "fs/xattr.h"
 #include "syscall/file_calls.h"
 
@@ -45,6 +46,8 @@ static long set_value(struct task *t, u64 where, u32 walk, const char *name, con
 	if (ret)
 		return ret;
 	ret = mount_readonly(p.mnt) ? -EROFS : xattr_set(t->cred, p.dentry->inode, name, value, len, flags);
+	if (!ret)
+		notify_dentry(p.dentry, IN_ATTRIB);
 	path_put(&p);
 	return ret;
 }
@@ -133,6 +136,8 @@ static long remove_call(struct task *t, const u64 *arg, u32 walk)
 	if (ret)
 		return ret;
 	ret = mount_readonly(p.mnt) ? -EROFS : xattr_remove(t->cred, p.dentry->inode, name);
+	if (!ret)
+		notify_dentry(p.dentry, IN_ATTRIB);
 	path_put(&p);
 	return ret;
 }

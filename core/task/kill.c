@@ -1,5 +1,6 @@
 /* Sending a signal on someone's behalf: permission, and the many targets of kill(2). */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 
 #include "task/internal.h"
@@ -11,15 +12,13 @@ static bool permitted_by_ids(const struct cred *from, const struct cred *to)
 	       cred_capable(from, CAP_KILL);
 }
 
-/* tasklist held. */
-static int check_permission(struct task *from, struct thread_group *tg, int signo)
+/* tasklist held. A zombie takes anything: the signal goes nowhere. */
+static int check_ids(const struct cred *from, struct thread_group *tg)
 {
 	struct cred *to = NULL;
 	struct task *t;
 	bool ok;
 
-	if (from->tg == tg)
-		return 0;
 	pthread_mutex_lock(&tg->lock);
 	t = TAILQ_FIRST(&tg->threads);
 	if (t) {
@@ -28,10 +27,18 @@ static int check_permission(struct task *from, struct thread_group *tg, int sign
 	}
 	pthread_mutex_unlock(&tg->lock);
 	if (!to)
-		return 0;	/* a zombie: the signal goes nowhere */
-	ok = permitted_by_ids(from->cred, to) || (signo == SIGCONT && from->tg->session == tg->session);
+		return 0;
+	ok = permitted_by_ids(from, to);
 	cred_put(to);
 	return ok ? 0 : -EPERM;
+}
+
+/* tasklist held. */
+static int check_permission(struct task *from, struct thread_group *tg, int signo)
+{
+	if (from->tg == tg || (signo == SIGCONT && from->tg->session == tg->session))
+		return 0;
+	return check_ids(from->cred, tg);
 }
 
 /* tasklist held. `from` NULL: the kernel, which may always. */
@@ -99,6 +106,32 @@ int signal_kill_all(struct task *from, const union guest_siginfo *info)
 	}
 	pthread_rwlock_unlock(&tasklist);
 	return result;
+}
+
+void signal_kill_for(const struct cred *c, int type, int pid, const union guest_siginfo *info)
+{
+	struct thread_group *tg;
+	struct task *t = NULL;
+	struct pgrp *g;
+
+	pthread_rwlock_rdlock(&tasklist);
+	if (type == F_OWNER_PGRP) {
+		g = pgrp_find(pid);
+		if (g)
+			TAILQ_FOREACH(tg, &g->members, pgrp_link)
+				if (tg != init_group && !check_ids(c, tg))
+					signal_send_group(tg, info);
+	} else {
+		t = task_find(pid);
+		tg = t ? t->tg : thread_group_find(pid);
+		if (tg && tg != init_group && !check_ids(c, tg)) {
+			if (type == F_OWNER_TID && t)
+				signal_send_task(t, info);
+			else
+				signal_send_group(tg, info);
+		}
+	}
+	pthread_rwlock_unlock(&tasklist);
 }
 
 int signal_send_pgrp(int pgid, const union guest_siginfo *info)

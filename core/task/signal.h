@@ -61,6 +61,9 @@ int signal_kill_task(struct task *from, struct task *to, const union guest_sigin
 int signal_kill_pgrp(struct task *from, int pgid, const union guest_siginfo *info);
 int signal_kill_all(struct task *from, const union guest_siginfo *info);
 
+/* With the rights of `c`, to a F_OWNER_TID, F_OWNER_PID or F_OWNER_PGRP; who is not there or not allowed gets none. */
+void signal_kill_for(const struct cred *c, int type, int pid, const union guest_siginfo *info);
+
 /* ---- sigframe.c ---- */
 
 /* Build the frame and point regs at the handler. 0, or -EFAULT: the stack is bad. */
