@@ -264,7 +264,7 @@ static s64 mem_move(struct file *f, struct uio *u, u64 *pos, bool write)
 
 		if (write)
 			n = uio_get(u, page, n);
-		err = !guest_range_ok(*pos, n) ? -EFAULT : write ? copy_out(mm, *pos, page, n) : copy_in(mm, page, *pos, n);
+		err = !guest_range_ok(*pos, n) ? -EFAULT : write ? mm_poke(mm, *pos, page, n) : copy_in(mm, page, *pos, n);
 		if (err)
 			return done ? (s64)done : -EIO;
 		if (!write)

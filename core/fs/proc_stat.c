@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "fs/proc.h"
+#include "task/seccomp.h"
 #include "fs/tty.h"
 #include "mm/mm.h"
 #include "task/clock.h"
@@ -30,6 +31,7 @@ struct facts {
 	u32 umask, queued;
 	u64 sigpending_max;
 	bool no_new_privs;
+	int tracer, seccomp_mode, seccomp_filters;
 	u64 affinity[16];
 	u64 total, rss, locked, data, peak_rss;		/* pages */
 	gva_t code_start, code_end, data_start, data_end, brk_start, stack_top, arg_start, arg_end, env_start, env_end;
@@ -71,6 +73,7 @@ static void facts_family(struct facts *a, const struct target *x)
 
 	pthread_rwlock_rdlock(&tasklist);
 	a->ppid = tg->parent ? tg->parent->tgid : 0;
+	a->tracer = x->task && x->task->pt.tracer ? x->task->pt.tracer->tg->tgid : 0;
 	a->pgid = tg->pgid;
 	a->sid = tg->session ? tg->session->sid : 0;
 	pthread_rwlock_unlock(&tasklist);
@@ -100,6 +103,8 @@ static void facts_task(struct facts *a, struct task *t)
 	a->blocked = t->blocked;
 	a->start_ns = atomic_load(&t->start_ns);
 	a->no_new_privs = t->no_new_privs;
+	a->seccomp_mode = t->seccomp_mode;
+	a->seccomp_filters = seccomp_filters(t);
 	a->nice = t->sched.nice;
 	a->policy = t->sched.policy;
 	a->priority = t->sched.priority;
@@ -225,6 +230,8 @@ static const char *state_name(char state)
 	switch (state) {
 	case 'R':
 		return "R (running)";
+	case 't':
+		return "t (tracing stop)";
 	case 'T':
 		return "T (stopped)";
 	case 'Z':
@@ -319,7 +326,8 @@ static void status_signals(struct seq *s, const struct facts *a)
 	seq_printf(s, "Threads:\t%d\nSigQ:\t%u/%lld\n", a->nthreads, a->queued, (long long)a->sigpending_max);
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
 		seq_printf(s, "%s:\t%016llx\n", sets[i].name, (unsigned long long)sets[i].set);
-	seq_printf(s, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", a->no_new_privs);
+	seq_printf(s, "NoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%d\n", a->no_new_privs, a->seccomp_mode,
+		   a->seccomp_filters);
 	seq_puts(s, "Speculation_Store_Bypass:\tthread vulnerable\nSpeculationIndirectBranch:\tconditional enabled\n");
 }
 
@@ -368,8 +376,8 @@ int proc_pid_status(struct seq *s, const struct pseudo *p, struct task *viewer)
 	facts_get(&a, &x, p);
 	count_kinds(&x, &k);
 	target_put(&x);
-	seq_printf(s, "Name:\t%.15s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", a.comm,
-		   a.umask, state_name(a.state), a.pid, a.tid, a.ppid);
+	seq_printf(s, "Name:\t%.15s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n", a.comm,
+		   a.umask, state_name(a.state), a.pid, a.tid, a.ppid, a.tracer);
 	status_ids(s, &a);
 	if (a.has_mm)
 		status_mm(s, &a, &k);

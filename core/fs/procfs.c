@@ -126,7 +126,7 @@ char target_state(const struct target *x)
 	pthread_mutex_lock(&x->tg->lock);
 	if (x->task)
 		state = x->task->dead ? 'Z' : atomic_load(&x->task->state);
-	if (x->tg->stopped && state != 'Z')
+	if (x->tg->stopped && state != 'Z' && state != 't')
 		state = 'T';
 	pthread_mutex_unlock(&x->tg->lock);
 	return state;

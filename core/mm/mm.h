@@ -204,6 +204,8 @@ void mm_call_trapped(struct mm *mm, gva_t resume, u32 nr);
 int copy_in(struct mm *mm, void *dst, gva_t src, u64 len);
 int copy_out(struct mm *mm, gva_t dst, const void *src, u64 len);
 int clear_out(struct mm *mm, gva_t dst, u64 len);
+/* As copy_out, also to private pages that the guest itself may not write: for debuggers (patch.c). */
+int mm_poke(struct mm *mm, gva_t dst, const void *src, u64 len);
 /* A string of at most max-1 bytes. Returns its length, -EFAULT, or -ENAMETOOLONG. */
 s64 copy_in_str(struct mm *mm, char *dst, gva_t src, u64 max);
 

@@ -118,7 +118,7 @@ static int page_rewrite(struct mm *mm, gva_t addr, const void *bytes, u64 len)
 
 	if (!v || vma_shared(v))
 		return -EFAULT;
-	err = fault_locked(mm, addr, ACCESS_EXEC);
+	err = fault_locked(mm, addr, v->prot & PROT_EXEC ? ACCESS_EXEC : ACCESS_READ);
 	if (err)
 		return err;
 	leaf = pt_leaf_find(mm->pt, addr);
@@ -136,6 +136,38 @@ static int page_rewrite(struct mm *mm, gva_t addr, const void *bytes, u64 len)
 		leaf->e[i] = old;		/* the platform may still show it */
 	memory_put(err ? offset : pte_offset(old), 1);
 	return err;
+}
+
+/* As the kernel's FOLL_FORCE: a debugger may write what the program may not, into the program's own copy. */
+static int poke_page(struct mm *mm, gva_t addr, const void *bytes, u64 len)
+{
+	struct vma *v;
+	int err = -EFAULT;
+
+	pthread_mutex_lock(&mm->lock);
+	v = vma_find(mm, addr);
+	if (v && !(v->prot & PROT_WRITE))
+		err = page_rewrite(mm, addr, bytes, len);
+	pthread_mutex_unlock(&mm->lock);
+	return err;
+}
+
+int mm_poke(struct mm *mm, gva_t addr, const void *bytes, u64 len)
+{
+	const u8 *p = bytes;
+
+	if (!guest_range_ok(addr, len))
+		return -EFAULT;
+	while (len) {
+		u64 n = MIN(len, PAGE_SIZE - (addr & ~PAGE_MASK));
+
+		if (copy_out(mm, addr, p, n) && poke_page(mm, addr, p, n))
+			return -EFAULT;
+		addr += n;
+		p += n;
+		len -= n;
+	}
+	return 0;
 }
 
 static int write_trampoline(struct mm *mm, const struct trampoline_request *req)

@@ -8,6 +8,8 @@
 
 #include "lib/log.h"
 #include "stats.h"
+#include "task/ptrace.h"
+#include "task/seccomp.h"
 
 const struct syscall_entry syscall_table[SYSCALL_MAX] = {
 #define X(nr, name, args, handler)	[nr] = { #name, args, handler },
@@ -21,7 +23,7 @@ static long unknown_call(struct task *t, u64 nr)
 	return -ENOSYS;
 }
 
-void syscall_dispatch(struct task *t)
+static void call(struct task *t)
 {
 	struct guest_regs *r = &t->regs;
 	const u64 arg[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
@@ -43,4 +45,32 @@ void syscall_dispatch(struct task *t)
 	if (__builtin_expect(strace_on, 0))
 		strace_exit(t, e, arg, result);
 	t->syscall_nr = -1;
+}
+
+/*
+ * A call of a task that is traced or filtered. The tracer comes first, as in Linux, so that the filters see the call as
+ * it left it. A number that was made negative means: no call.
+ */
+static void call_watched(struct task *t, u32 watched)
+{
+	bool make = true;
+
+	if (watched & WATCH_TRACE)
+		make = ptrace_call_enter(t);
+	if (make && (watched & WATCH_SECCOMP) && (s32)t->regs.orig_rax != -1)
+		make = seccomp_enter(t);
+	if (make && (s32)t->regs.orig_rax != -1)
+		call(t);
+	if (atomic_load(&t->watched) & WATCH_TRACE)
+		ptrace_call_exit(t);
+}
+
+void syscall_dispatch(struct task *t)
+{
+	u32 watched = atomic_load_explicit(&t->watched, memory_order_relaxed);
+
+	if (__builtin_expect(watched != 0, 0))
+		call_watched(t, watched);
+	else
+		call(t);
 }

@@ -197,6 +197,8 @@ static int copy_out_waitinfo(struct mm *mm, gva_t dst, const struct wait_result 
 			info.status = SIGCONT;
 		else if (r->code == CLD_KILLED || r->code == CLD_DUMPED)
 			info.status = r->status & 0x7f;
+		else if (r->code == CLD_TRAPPED)
+			info.status = r->status >> 8;
 		else
 			info.status = (r->status >> 8) & 0xff;
 	}

@@ -7,6 +7,8 @@
 
 #include "syscall/syscall.h"
 #include "task/internal.h"
+#include "task/ptrace.h"
+#include "task/seccomp.h"
 
 #define FS_GS_END	0x7ffffffff000ull	/* TASK_SIZE_MAX */
 
@@ -201,9 +203,9 @@ long sys_prctl(struct task *t, const u64 *arg)
 		t->timer_slack_ns = (s64)arg[1] <= 0 ? 50000 : arg[1];
 		return 0;
 	case PR_GET_SECCOMP:
-		return 0;
+		return t->seccomp_mode;
 	case PR_SET_SECCOMP:
-		return -EINVAL;
+		return seccomp_prctl(t, arg[1], arg[2]);
 	case PR_SET_PTRACER:
 		return 0;
 	case PR_SET_VMA: case PR_SET_THP_DISABLE: case PR_GET_THP_DISABLE: case PR_MCE_KILL: case PR_MCE_KILL_GET:
@@ -257,5 +259,5 @@ long sys_personality(struct task *t, const u64 *arg)
 
 long sys_rseq(struct task *t, const u64 *arg) { return -ENOSYS; }
 long sys_kcmp(struct task *t, const u64 *arg) { return -ENOSYS; }
-long sys_seccomp(struct task *t, const u64 *arg) { return -EINVAL; }
-long sys_ptrace(struct task *t, const u64 *arg) { return -EPERM; }
+long sys_seccomp(struct task *t, const u64 *arg) { return seccomp_call(t, arg[0], arg[1], arg[2]); }
+long sys_ptrace(struct task *t, const u64 *arg) { return ptrace_call(t, (s64)arg[0], (int)arg[1], arg[2], arg[3]); }

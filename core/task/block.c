@@ -51,7 +51,7 @@ bool task_interrupted(struct task *t)
 {
 	u32 work = atomic_load(&t->work);
 
-	if (work & (TASK_EXIT | TASK_STOP))
+	if (work & (TASK_EXIT | TASK_STOP | TASK_TRAP))
 		return true;
 	return (work & TASK_SIGNAL) && signal_pending(t);
 }
@@ -105,6 +105,13 @@ static int block(struct task *t, u64 deadline, bool (*interrupted)(struct task *
 int task_block(struct task *t, u64 deadline)
 {
 	return block(t, deadline, task_interrupted);
+}
+
+static bool never(struct task *t) { return false; }
+
+void task_block_deaf(struct task *t)
+{
+	block(t, TIME_FOREVER, never);
 }
 
 int task_block_killable(struct task *t, u64 deadline)

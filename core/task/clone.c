@@ -25,6 +25,8 @@
 #include "stats.h"
 #include "task/clock.h"
 #include "task/internal.h"
+#include "task/ptrace.h"
+#include "task/seccomp.h"
 #include "task/wait.h"
 
 struct vfork_done {
@@ -253,7 +255,7 @@ static void link_group(struct task *child, struct task *parent, u64 flags)
 }
 
 /* From here on the child can be found, signalled, waited for. Fails if the maker is about to die. */
-static int link_child(struct task *child, struct task *parent, u64 flags)
+static int link_child(struct task *child, struct task *parent, u64 flags, int exit_signal)
 {
 	struct thread_group *tg = parent->tg;
 	int tid, err = 0;
@@ -275,6 +277,8 @@ static int link_child(struct task *child, struct task *parent, u64 flags)
 	child->tg->nthreads++;
 	if (flags & CLONE_THREAD && tg->stop_signal)
 		atomic_fetch_or(&child->work, TASK_STOP);
+	seccomp_clone(child, parent);
+	ptrace_clone_link(child, parent, flags, exit_signal);
 	if (child->tg->pending.set & ~child->blocked)
 		atomic_fetch_or(&child->work, TASK_SIGNAL);
 out:
@@ -394,7 +398,7 @@ static int make_child(struct task *parent, const struct clone_args_kernel *a, st
 	if (!err)
 		err = task_thread_start(child);
 	if (!err) {
-		err = link_child(child, parent, a->flags);
+		err = link_child(child, parent, a->flags, (int)a->exit_signal);
 		if (err)
 			start_abandon(child);
 	}
@@ -433,8 +437,11 @@ s64 task_clone(struct task *parent, const struct clone_args_kernel *a)
 	if (a->flags & CLONE_PARENT_SETTID)
 		put_user(parent->mm, a->parent_tid, &tid);
 	task_start_go(child);
-	if (vfork)
+	ptrace_clone_event(parent, a->flags, (int)a->exit_signal, tid);
+	if (vfork) {
 		vfork_wait(parent, vfork);
+		ptrace_vfork_done(parent, tid);
+	}
 	return tid;
 fail:
 	sandbox_remove_task();

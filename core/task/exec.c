@@ -18,6 +18,7 @@
 #include "mm/mm.h"
 #include "task/internal.h"
 #include "task/posix_timer.h"
+#include "task/ptrace.h"
 
 static int load(struct task *t, struct file *file, const char *path, char *const argv[], char *const envp[],
 		struct mm **out, struct load_result *res)
@@ -112,8 +113,10 @@ static void become_leader(struct task *t)
 	struct task *old;
 
 	pthread_rwlock_wrlock(&tasklist);
-	pthread_mutex_lock(&tg->lock);
 	old = tg->leader;
+	if (old != t)
+		ptrace_forget(old);
+	pthread_mutex_lock(&tg->lock);
 	if (old != t) {
 		TAILQ_FOREACH(child, &tg->children, sibling)
 			if (child->parent_tid == t->tid)
@@ -214,8 +217,8 @@ static int replace_program(struct task *t, struct mm *mm, const struct load_resu
 int task_exec(struct task *t, struct file *file, const char *path, char **argv, char **envp)
 {
 	struct load_result res;
+	int err, old_tid = t->tid;
 	struct mm *mm;
-	int err;
 
 	err = load(t, file, path, argv, envp, &mm, &res);
 	if (err)
@@ -231,6 +234,8 @@ int task_exec(struct task *t, struct file *file, const char *path, char **argv, 
 	if (err) {
 		log_warn("[%d] exec of %s failed past its point of no return: %d", t->tid, path, err);
 		task_kill_group(t->tg, SIGKILL);
+		return 0;
 	}
+	ptrace_exec_event(t, old_tid);
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include "stats.h"
 #include "task/internal.h"
 #include "task/posix_timer.h"
+#include "task/ptrace.h"
 
 void task_exit(struct task *t, int status)
 {
@@ -169,7 +170,7 @@ static void chld_info(struct thread_group *tg, int signo, int code, int status, 
 	info->si.si_stime = sum.stime_ns / (1000000000 / 100);
 }
 
-static struct sigaction_entry sigchld_action(struct thread_group *tg)
+struct sigaction_entry sigchld_action(struct thread_group *tg)
 {
 	struct sigaction_entry a = { 0 };
 	struct task *t;
@@ -235,6 +236,7 @@ void thread_group_reap(struct thread_group *tg)
 {
 	struct task *leader = tg->leader;
 
+	ptrace_forget(leader);
 	TAILQ_REMOVE(&tg->parent->children, tg, sibling);
 	pgrp_leave(tg);
 	session_leave(tg);
@@ -246,6 +248,13 @@ void thread_group_reap(struct thread_group *tg)
 	pthread_mutex_unlock(&tg->lock);
 	task_put(leader);
 	thread_group_put(tg);
+}
+
+/* Nobody traces it (any more): now its parent hears of its end. */
+void thread_group_zombie_seen(struct thread_group *tg)
+{
+	if (notify_exit(tg))
+		thread_group_reap(tg);
 }
 
 static void reparent_children(struct thread_group *tg)
@@ -260,8 +269,8 @@ static void reparent_children(struct thread_group *tg)
 		c->exit_signal = SIGCHLD;
 		send_pdeath(c);
 		check_tie(c, tg, NULL);
-		if (c->zombie && notify_exit(c))
-			thread_group_reap(c);
+		if (c->zombie && !(c->leader && ptraced(c->leader)))
+			thread_group_zombie_seen(c);
 	}
 }
 
@@ -279,8 +288,8 @@ static void become_zombie(struct thread_group *tg)
 	if (first)
 		sandbox_first_gone(tg, tg->exit_status);
 	waitq_wake(&tg->wait_children, EPOLLIN);	/* pidfds */
-	if (notify_exit(tg))
-		thread_group_reap(tg);
+	if (!ptrace_zombie(tg))
+		thread_group_zombie_seen(tg);
 	pthread_rwlock_unlock(&tasklist);
 }
 
@@ -312,19 +321,22 @@ static void leave_group(struct task *t)
 	atomic_store(&t->state, 'Z');
 	if (t == tg->leader && !tg->exiting)
 		tg->exit_status = t->exit_status;
-	if (t != tg->leader)
+	if (tg->exiting)
+		t->exit_status = tg->exit_status;
+	if (t != tg->leader && !ptraced(t))
 		pid_set_task(t->tid, NULL);
 	if (tg->exec_task)
 		task_wake(tg->exec_task);
 }
 
-/* True if it was the last one. */
-static bool unlink_task(struct task *t)
+/* True if it was the last one. *kept: its tracer still has to hear of it. */
+static bool unlink_task(struct task *t, bool *kept)
 {
 	struct thread_group *tg = t->tg;
 	bool last, stopped;
 
 	pthread_rwlock_wrlock(&tasklist);
+	ptrace_exit_tracer(t);
 	pthread_mutex_lock(&tg->lock);
 	leave_group(t);
 	last = !tg->nthreads;
@@ -333,6 +345,7 @@ static bool unlink_task(struct task *t)
 	if (stopped)
 		thread_group_notify(tg, CLD_STOPPED, tg->stop_signal);
 	hand_over_children(t);
+	*kept = ptrace_keep_dead(t);
 	pthread_rwlock_unlock(&tasklist);
 	return last;
 }
@@ -378,17 +391,17 @@ static void drop_resources(struct task *t)
 void task_finish(struct task *t)
 {
 	struct thread_group *tg = t->tg;
-	bool leader, last;
+	bool leader, last, kept;
 
 	drop_resources(t);
 	user_charge(t->cred->uid, -1);
 	stats_task_end(t);
 	leader = t == tg->leader;
 	thread_group_ref(tg);
-	last = unlink_task(t);
+	last = unlink_task(t, &kept);
 	if (!last)
 		signal_thread_exit(t);
-	if (!leader)
+	if (!leader && !kept)
 		task_put(t);		/* the table's */
 	task_put(t);			/* this thread's */
 	if (last) {

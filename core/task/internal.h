@@ -60,6 +60,8 @@ void pgrp_leave(struct thread_group *tg);
 void task_release_mm(struct task *t);			/* own thread: robust list, clear_child_tid, vfork parent */
 bool stop_settle(struct thread_group *tg);		/* tg->lock held; true: stop complete, notify the parent */
 void thread_group_reap(struct thread_group *tg);	/* tasklist held for writing; tg is a zombie */
+void thread_group_zombie_seen(struct thread_group *tg);	/* likewise: tells the parent, may reap */
+struct sigaction_entry sigchld_action(struct thread_group *tg);	/* of SIGCHLD; takes tg->lock */
 void thread_group_kill_others(struct task *t);		/* tg->lock held */
 /* SIGCHLD of a stop or a continue; tasklist held. */
 void thread_group_notify(struct thread_group *tg, int code, int status);

@@ -11,6 +11,7 @@
 #include "mm/mm.h"
 #include "syscall/syscall.h"
 #include "task/internal.h"
+#include "task/ptrace.h"
 
 const struct platform_ops *platform;
 
@@ -52,7 +53,8 @@ static void handle_event(struct task *t)
 	const struct event *ev = &t->event;
 
 	if (ev->kind == EVENT_SYSCALL) {
-		if (ev->trapped && platform->patching())
+		/* A debugger is to see the code as it was. */
+		if (ev->trapped && platform->patching() && !ptraced(t))
 			mm_call_trapped(t->mm, t->regs.rip, t->regs.orig_rax);
 		syscall_dispatch(t);
 		return;
@@ -85,10 +87,13 @@ static bool wants_restart(const struct task *t)
 static bool do_work(struct task *t)
 {
 	do {
-		while (atomic_load(&t->work) & (TASK_EXIT | TASK_STOP)) {
+		while (atomic_load(&t->work) & (TASK_EXIT | TASK_STOP | TASK_TRAP)) {
 			if (atomic_load(&t->work) & TASK_EXIT)
 				return false;
-			task_stop_wait(t);
+			if (atomic_load(&t->work) & TASK_STOP)
+				task_stop_wait(t);
+			else
+				ptrace_trap(t);
 		}
 		signal_deliver(t);
 	} while (atomic_load(&t->work));
@@ -141,6 +146,7 @@ void *task_main(void *task)
 		if (enter_guest(t))
 			handle_event(t);
 	}
+	ptrace_exit_event(t);
 	task_finish(t);
 	return NULL;
 }

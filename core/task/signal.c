@@ -15,6 +15,9 @@
 #include "mm/mm.h"
 #include "syscall/syscall.h"
 #include "task/posix_timer.h"
+#include "task/ptrace.h"
+
+#define EFLAGS_TF	0x100
 
 struct waitq signal_waitq = WAITQ_INIT(signal_waitq);
 
@@ -146,7 +149,8 @@ static int send_locked(struct thread_group *tg, struct task *target, const union
 		return 0;
 	cancel_opposite(tg, signo);
 	action = action_get(t->sighand, signo);
-	if (!(t->blocked & SIGBIT(signo)) && action_ignores(&action, signo))
+	/* A tracer hears of ignored signals too. */
+	if (!(t->blocked & SIGBIT(signo)) && action_ignores(&action, signo) && !ptraced(t))
 		return 0;
 	err = sigqueue_add(target ? &target->pending : &tg->pending, info, tg->rlim[RLIMIT_SIGPENDING].rlim_cur);
 	if (err)
@@ -158,7 +162,7 @@ static int send_locked(struct thread_group *tg, struct task *target, const union
 		t = choose_thread(tg, signo);
 	if (!t)
 		return 0;
-	*fatal = action_kills(&action, signo) && !(t->blocked & SIGBIT(signo)) && !tg->stop_signal;
+	*fatal = action_kills(&action, signo) && !(t->blocked & SIGBIT(signo)) && !tg->stop_signal && !ptraced(t);
 	if (!*fatal)
 		task_kick(t, TASK_SIGNAL);
 	return 0;
@@ -229,6 +233,11 @@ void signal_force(struct task *t, int signo, int code, gva_t addr)
 	signal_info(&info, signo, code, NULL);
 	info.si.si_addr = (void *)addr;
 	force(t, &info, false);
+}
+
+void signal_force_info(struct task *t, const union guest_siginfo *info)
+{
+	force(t, info, false);
 }
 
 /* A frame could not be written, or was bad: SIGSEGV, for good if it was SIGSEGV's own handler that has no stack. */
@@ -336,23 +345,12 @@ int signal_take(struct task *t, sigset64 wanted, union guest_siginfo *info)
 
 static bool take_for_delivery(struct task *t, struct delivery *d)
 {
-	struct sighand *sh = t->sighand;
-	struct sigaction_entry *a;
-
 	pthread_mutex_lock(&t->tg->lock);
 	d->signo = sigqueue_take_fault(&t->pending, ~t->blocked, &d->info);
 	if (!d->signo)
 		d->signo = take_locked(t, ~t->blocked, &d->info);
-	if (d->signo) {
-		pthread_mutex_lock(&sh->lock);
-		a = &sh->action[d->signo - 1];
-		d->action = *a;
-		if (a->handler > HANDLER_IGN && (a->flags & SA_RESETHAND))
-			a->handler = HANDLER_DFL;
-		pthread_mutex_unlock(&sh->lock);
-		if (SIGBIT(d->signo) & SIGSET_STOP)
-			t->tg->stop_taken = true;
-	}
+	if (SIGBIT(d->signo) & SIGSET_STOP && d->signo)
+		t->tg->stop_taken = true;
 	pthread_mutex_unlock(&t->tg->lock);
 	if (!d->signo)
 		return false;
@@ -361,6 +359,19 @@ static bool take_for_delivery(struct task *t, struct delivery *d)
 	if (__builtin_expect(strace_on, 0))
 		strace_signal(t, &d->info);
 	return true;
+}
+
+/* What is to be done about it: after a tracer has had its say. */
+static void look_up_action(struct task *t, struct delivery *d)
+{
+	struct sighand *sh = t->sighand;
+	struct sigaction_entry *a = &sh->action[d->signo - 1];
+
+	pthread_mutex_lock(&sh->lock);
+	d->action = *a;
+	if (a->handler > HANDLER_IGN && (a->flags & SA_RESETHAND))
+		a->handler = HANDLER_DFL;
+	pthread_mutex_unlock(&sh->lock);
 }
 
 /* ---- restarting ---- */
@@ -419,8 +430,13 @@ static void restart_without_handler(struct task *t)
 static void run_handler(struct task *t, const struct delivery *d)
 {
 	sigset64 mask = t->restore_blocked ? t->saved_blocked : t->blocked;
+	bool stepping = t->pt.stepping;
 
 	restart_before_handler(t, &d->action);
+	if (stepping) {
+		t->pt.stepping = false;
+		t->regs.eflags &= ~(u64)EFLAGS_TF;	/* ours, not to be found in the frame */
+	}
 	if (sigframe_push(t, d, mask)) {
 		force_segv(t, d->signo);
 		return;
@@ -430,6 +446,8 @@ static void run_handler(struct task *t, const struct delivery *d)
 	if (!(d->action.flags & SA_NODEFER))
 		mask |= SIGBIT(d->signo);
 	signal_set_blocked(t, mask);
+	if (stepping)
+		ptrace_handler_entered(t);
 }
 
 /* Stop signals from a terminal do nothing where nobody could continue the process. */
@@ -471,6 +489,9 @@ void signal_deliver(struct task *t)
 	do {
 		atomic_fetch_and(&t->work, ~(u32)TASK_SIGNAL);
 		while (!must_leave(t) && take_for_delivery(t, &d)) {
+			if (ptraced(t) && !ptrace_signal(t, &d))
+				continue;
+			look_up_action(t, &d);
 			if (d.action.handler == HANDLER_DFL)
 				run_default(t, d.signo);
 			else if (d.action.handler != HANDLER_IGN)

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "task/internal.h"
+#include "task/ptrace.h"
 
 void task_stop_group(struct task *self, int signo)
 {
@@ -52,6 +53,7 @@ void thread_group_continue(struct thread_group *tg)
 		task_wake(t);
 	}
 	waitq_wake(&tg->stopped_wait, EPOLLIN);
+	ptrace_continued(tg);
 }
 
 static void notify(struct thread_group *tg, int code, int status)
@@ -90,12 +92,14 @@ static void sleep_stopped(struct task *t)
 			count_stopped(t);
 			continue;
 		}
+		if (ptraced(t))
+			break;			/* counted; it stops in ptrace_group_stop() */
 		pthread_mutex_unlock(&tg->lock);
 		task_block_killable(t, TIME_FOREVER);
 		atomic_store(&t->state, 'T');
 		pthread_mutex_lock(&tg->lock);
 	}
-	if (tg->stop_signal && t->stop_seq == tg->stop_seq)
+	if (tg->stop_signal && t->stop_seq == tg->stop_seq && (atomic_load(&t->work) & TASK_EXIT))
 		tg->nstopped--;			/* killed: leave_group() takes us from the other side of the count */
 	atomic_store(&t->state, 'R');
 }
@@ -103,16 +107,20 @@ static void sleep_stopped(struct task *t)
 void task_stop_wait(struct task *t)
 {
 	struct thread_group *tg = t->tg;
+	int signo;
 	bool tell;
 
 	pthread_mutex_lock(&tg->lock);
 	if (tg->stop_signal)
 		sleep_stopped(t);
-	if (!tg->stop_signal)
+	signo = ptraced(t) ? tg->stop_signal : 0;
+	if (!tg->stop_signal || signo)
 		atomic_fetch_and(&t->work, ~(u32)TASK_STOP);
 	tell = tg->notify_continued;
 	tg->notify_continued = false;
 	pthread_mutex_unlock(&tg->lock);
 	if (tell)
 		notify(tg, CLD_CONTINUED, SIGCONT);
+	if (signo)
+		ptrace_group_stop(t, signo);
 }

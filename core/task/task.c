@@ -9,6 +9,7 @@
 #include "ipc/ipc.h"
 #include "mm/mm.h"
 #include "task/internal.h"
+#include "task/seccomp.h"
 
 /*
  * A task thread's stack. Deep enough for a path walk with its buffers; small, because a guest may have thousands. The
@@ -72,6 +73,7 @@ struct task *task_new(struct thread_group *tg)
 	t->timer_slack_ns = 50000;
 	t->sched.ioprio = 0;
 	sigpending_init(&t->pending);
+	TAILQ_INIT(&t->tracees);
 	signal_altstack_reset(t);
 	return t;
 }
@@ -80,6 +82,7 @@ struct task *task_new(struct thread_group *tg)
 static void task_free(struct task *t)
 {
 	sigpending_clear(&t->pending);
+	seccomp_release(t);
 	sighand_put(t->sighand);
 	if (t->cred)
 		cred_put(t->cred);

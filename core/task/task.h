@@ -144,6 +144,26 @@ struct thread_group {
 	bool exec_done;			/* has called execve: setpgid by the parent is EACCES */
 };
 
+/* ptrace (ptrace.c). Locked by tg->lock, but for the links: tasklist. */
+struct ptrace_state {
+	struct task *_Atomic tracer;	/* tasklist to write; NULL: not traced */
+	TAILQ_ENTRY(task) link;		/* on the tracer's list */
+	u32 options;			/* PTRACE_O_* */
+	bool seized;			/* by PTRACE_SEIZE */
+	bool stopped, reported;		/* in ptrace_stop(); wait4 has told of it */
+	bool listening;			/* PTRACE_LISTEN: stopped, but SIGCONT is news */
+	bool interrupt;			/* PTRACE_INTERRUPT, or a seized child's first stop */
+	bool has_info;			/* `info` is what the stop is about */
+	u8 how;				/* as the tracer let it go: PTRACE_CONT, _SYSCALL, ... (low byte) */
+	bool stepping;			/* own: TF was set by us */
+	u8 where;			/* own: PTRACE_SYSCALL_INFO_* of the stop */
+	int code;			/* signal | event << 8 */
+	int deliver;			/* signal to go on with */
+	u64 message;			/* PTRACE_GETEVENTMSG */
+	union guest_siginfo info;
+	struct ptrace_job *job;		/* for the tracee's own thread */
+};
+
 struct task_sched {			/* remembered for the guest; the host schedules as it likes */
 	int policy, priority, nice, ioprio;
 	bool reset_on_fork;
@@ -197,12 +217,19 @@ struct task {
 	atomic_uint work;		/* TASK_* bits: look before entering the guest */
 	atomic_bool in_guest;		/* switch_to() under way: interrupt() is needed to be heard */
 	atomic_int kickers;		/* threads inside task_kick() that may use `ctx` */
-	atomic_int state;		/* 'R', 'S', 'T', 'Z' as /proc shows it */
+	atomic_int state;		/* 'R', 'S', 'T', 't', 'Z' as /proc shows it */
 	atomic_uint start;		/* hand-shake of a new thread with its maker; see clone.c */
 	void *start_fp;			/* extended state to begin with: the maker fills it, the new thread frees it */
 	int host_tid;
 	u32 stop_seq;			/* tg->lock: the last stop it has heard */
 	bool dead;			/* tg->lock: not in tg->threads any more */
+
+	struct ptrace_state pt;
+	TAILQ_HEAD(tracees_head, task) tracees;	/* tasklist */
+
+	struct seccomp_filter *_Atomic seccomp;	/* own, or tg->lock (seccomp.c) */
+	atomic_int seccomp_mode;	/* SECCOMP_MODE_* */
+	atomic_uint watched;		/* WATCH_*: what dispatch has to look at around each call */
 
 	struct task_sched sched;	/* tg->lock */
 	_Atomic u64 switches, faults, user_ticks, sys_ticks, start_ns, nvcsw;	/* ticks: see usage.c */
@@ -215,7 +242,10 @@ enum {
 	TASK_SIGNAL = 1,		/* a signal may be deliverable */
 	TASK_EXIT = 2,			/* the thread group is ending, or exec is killing this thread */
 	TASK_STOP = 4,			/* the thread group is stopping */
+	TASK_TRAP = 8,			/* a tracer wants it to stop */
 };
+
+enum { WATCH_SECCOMP = 1, WATCH_TRACE = 2 };
 
 /* ---- life (task.c, clone.c, exec.c, exit.c, wait.c) ---- */
 
@@ -271,6 +301,7 @@ extern const struct knob task_knobs[];			/* for core/knob.c; ends with .name == 
  */
 int task_block(struct task *t, u64 deadline);
 int task_block_killable(struct task *t, u64 deadline);	/* only the end of the task counts as a signal */
+void task_block_deaf(struct task *t);			/* until task_wake(), whatever happens */
 void task_wake(struct task *t);				/* any thread; sticks if the task is not asleep yet */
 void task_kick(struct task *t, u32 work);		/* set work bits, wake it or interrupt its switch */
 bool task_interrupted(struct task *t);			/* would task_block return -EINTR now? */
@@ -289,6 +320,7 @@ int signal_send_task(struct task *t, const union guest_siginfo *info);		/* -EAGA
 int signal_send_group(struct thread_group *tg, const union guest_siginfo *info);
 int signal_send_pgrp(int pgid, const union guest_siginfo *info);		/* -ESRCH if empty; tasklist not held */
 void signal_info(union guest_siginfo *info, int signo, int code, struct task *from);	/* fills pid, uid; from may be NULL */
+void signal_force_info(struct task *t, const union guest_siginfo *info);	/* as below, with all of siginfo */
 void signal_force(struct task *t, int signo, int code, gva_t addr);		/* synchronous fault: cannot be ignored or blocked */
 bool signal_pending(struct task *t);
 /* Before entering the guest, if work & (TASK_SIGNAL | TASK_STOP): takes signals, builds frames, restarts calls. */

@@ -10,8 +10,9 @@
 #include <sys/wait.h>
 
 #include "task/internal.h"
+#include "task/ptrace.h"
 
-static bool eligible(struct task *t, const struct wait_spec *spec, struct thread_group *c)
+static bool eligible(struct task *t, const struct wait_spec *spec, struct thread_group *c, bool traced)
 {
 	bool clone_child = c->exit_signal != SIGCHLD;
 
@@ -21,7 +22,7 @@ static bool eligible(struct task *t, const struct wait_spec *spec, struct thread
 		return false;
 	if ((spec->options & __WNOTHREAD) && c->parent_tid != t->tid)
 		return false;
-	return (spec->options & __WALL) || clone_child == !!(spec->options & __WCLONE);
+	return traced || (spec->options & __WALL) || clone_child == !!(spec->options & __WCLONE);
 }
 
 static void fill(struct thread_group *c, int code, int status, struct wait_result *out)
@@ -75,17 +76,23 @@ static bool scan(struct task *t, const struct wait_spec *spec, struct wait_resul
 	int code, status;
 
 	*any = false;
+	if (ptrace_wait(t, spec, out, any))
+		return true;
 	TAILQ_FOREACH(c, &t->tg->children, sibling) {
-		if (!eligible(t, spec, c))
+		struct task *tracer = c->leader ? atomic_load(&c->leader->pt.tracer) : NULL;
+
+		/* What one traces is waited for whatever its exit signal. */
+		if (!eligible(t, spec, c, tracer && tracer->tg == t->tg))
 			continue;
+		*any = true;
+		if (tracer && (tracer->tg == t->tg) != c->zombie)
+			continue;		/* another's zombie, until its tracer has seen it; stops are ptrace_wait()'s */
 		if (c->zombie) {
-			*any = true;
 			if (!(spec->options & WEXITED))
 				continue;
 			take_zombie(t, c, spec->options, out);
 			return true;
 		}
-		*any = true;
 		code = take_change(c, spec->options, &status);
 		if (code) {
 			fill(c, code, status, out);
@@ -108,18 +115,17 @@ static bool look(struct task *t, const struct wait_spec *spec, struct wait_resul
 int task_wait(struct task *t, const struct wait_spec *spec, struct wait_result *out)
 {
 	struct waiter w = { .task = t };
-	bool any;
+	bool any, interrupted = false;
 	int err = 0;
 
 	*out = (struct wait_result){ 0 };
 	waitq_add(&t->tg->wait_children, &w);
+	/* A child that ended is worth more than the SIGCHLD that came with it: look before giving up. */
 	while (!look(t, spec, out, &any)) {
-		if (!any)
-			err = -ECHILD;
-		else if (!(spec->options & WNOHANG))
-			err = task_block(t, TIME_FOREVER) ? -ERESTARTSYS : 0;
+		err = !any ? -ECHILD : interrupted ? -ERESTARTSYS : 0;
 		if (err || (spec->options & WNOHANG))
 			break;
+		interrupted = task_block(t, TIME_FOREVER);
 	}
 	waitq_remove(&w);
 	return err;
