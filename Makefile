@@ -9,6 +9,7 @@
 #   make vm CMD=...  make vm-shell   in an emulated machine with AMD-V (bench/machine/boot.py)
 
 CC	?= gcc
+OBJCOPY	?= objcopy
 BUILD	?= build
 ifeq ($(SAN),1)
   BUILD	:= build/san
@@ -23,6 +24,10 @@ WARN	:= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unu
 CFLAGS	?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) -pthread -MMD -MP -Icore -I. -I$(BUILD)/gen
 LDLIBS	:= -pthread -lZydis -ljansson
+# The sentry stands above every guest, its heap behind it, so that a guest's page tables can show both (kvm.sentry=guest).
+ifeq ($(SAN),)
+  SENTRY_LDFLAGS := -pie -Wl,-no-pie,--no-relax -Wl,-Ttext-segment=0x7f0000400000
+endif
 
 CORE_SRC := $(filter-out core/main.c core/loader/vdso/%,$(wildcard core/*.c core/*/*.c))
 BACKEND_SRC := $(wildcard backends/*.c backends/*/*.c)
@@ -41,13 +46,34 @@ all: $(BUILD)/trapgate
 # Rules of the parts: each folder that builds something special brings its own.
 -include $(wildcard core/loader/rules.mk backends/*/rules.mk backends/rules.mk workloads/rules.mk bench/rules.mk analysis/rules.mk tests/rules.mk)
 
+# What runs inside the guest as well (core/lib/inside.h): once compiled, for both places, with flags of its own.
+INSIDE_SRC += core/task/inside.c core/syscall/sys_self.c
+INSIDE_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(INSIDE_SRC))
+INSIDE_CFLAGS = -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -MMD -MP -Icore -I. -I$(BUILD)/gen -ffreestanding -fPIE \
+	-mgeneral-regs-only -mno-red-zone -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
+	-fno-reorder-functions -fno-reorder-blocks-and-partition -fno-jump-tables
+
+ifeq ($(SAN),)
+$(INSIDE_OBJ): $(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,INSIDE,$<)
+	$(CC) $(INSIDE_CFLAGS) -c -o $@ $<
+	$(OBJCOPY) --rename-section .text=inside_text,alloc,load,readonly,code,contents $(INSIDE_RENAME) $@
+
+$(BUILD)/inside.ok: tests/inside.sh $(INSIDE_OBJ)
+	tests/inside.sh $(INSIDE_OBJ)
+	@touch $@
+
+$(BUILD)/libtrapgate.a: $(BUILD)/inside.ok
+endif
+
 $(BUILD)/libtrapgate.a: $(LIB_OBJ) $(EXTRA_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) rcs $@ $(sort $(LIB_OBJ) $(EXTRA_OBJ))
 
 $(BUILD)/trapgate: $(BUILD)/core/main.o $(BUILD)/libtrapgate.a
 	$(call say,LD,$@)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(BUILD)/core/main.o $(BUILD)/libtrapgate.a $(LDLIBS)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(SENTRY_LDFLAGS) -o $@ $(BUILD)/core/main.o $(BUILD)/libtrapgate.a $(LDLIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

@@ -31,7 +31,7 @@ static int set_up_platform(const struct run_options *o)
 		log_error("can't create the memory file: %s", strerror(-err));
 		return -1;
 	}
-	config = (struct platform_config){ .memory = memory_file(), .ncpus = platform_cpus() };
+	config = (struct platform_config){ .memory = memory_file(), .ncpus = platform_cpus(), .inside = task_inside };
 	platform = platform_choose(o->platform, &config, why, sizeof(why));
 	if (!platform) {
 		log_error("%s", why);

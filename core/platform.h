@@ -75,9 +75,18 @@ struct knob {
 	const char *off;		/* the value that switches the optimisation off (suite ablation); NULL: none */
 };
 
+/*
+ * Core's handling of an event inside the guest, for a backend that can run the sentry's code there (lib/inside.h says
+ * what such code may do). `regs` are the guest's now, `home` is what switch_to() was given, untouched meanwhile. True:
+ * the event is dealt with and *regs is what the guest goes on with, unless interrupt() was called. False: nothing has
+ * changed but perhaps *ev, and switch_to() returns with it.
+ */
+typedef bool (*inside_fn)(struct guest_regs *home, struct guest_regs *regs, struct event *ev);
+
 struct platform_config {
 	const struct backing *memory;	/* the memory file: all guest memory comes from it */
 	int ncpus;			/* CPUs this process may use (sched_getaffinity) */
+	inside_fn inside;		/* NULL: none */
 };
 
 /* A call site that core wants to rewrite so that it need not trap (mm/patch.c). */

@@ -66,14 +66,18 @@ static u32 features_ebx(void)
 	return b;
 }
 
+bool cpu_has_smap(void) { return features_ebx() & 1 << 20; }
+
 /* ---- descriptor tables ---- */
 
-static void fill_page(struct vcpu *v)
+static void fill_tables(struct vcpu *v)
 {
-	u64 *gdt = (u64 *)(v->page + VCPU_GDT), tss = v->page_va + VCPU_TSS;
-	u64 rsp0 = v->page_va + VCPU_STACK_TOP, ist1 = v->page_va + VCPU_IST_TOP;
+	u8 *page = v->area + VCPU_PAGE_TABLES * PAGE_SIZE;
+	u64 at = v->area_va + VCPU_PAGE_TABLES * PAGE_SIZE;
+	u64 *gdt = (u64 *)(page + VCPU_GDT), tss = at + VCPU_TSS;
+	u64 rsp0 = vcpu_cpu_va(v) + CPU_FRAME_END, ist1 = at + VCPU_IST_TOP;
 
-	memset(v->page, 0, PAGE_SIZE);
+	memset(page, 0, PAGE_SIZE);
 	gdt[SEL_KERNEL_CS >> 3] = 0x00af9b000000ffff;
 	gdt[SEL_KERNEL_SS >> 3] = 0x00cf93000000ffff;
 	gdt[SEL_USER_CS32 >> 3] = 0x00cffb000000ffff;
@@ -81,14 +85,32 @@ static void fill_page(struct vcpu *v)
 	gdt[SEL_USER_CS >> 3] = 0x00affb000000ffff;
 	gdt[SEL_TSS >> 3] = 0x67 | (tss & 0xffffff) << 16 | (u64)0x89 << 40 | (tss >> 24 & 0xff) << 56;
 	gdt[(SEL_TSS >> 3) + 1] = tss >> 32;
-	memcpy(v->page + VCPU_TSS + 4, &rsp0, sizeof(rsp0));
-	memcpy(v->page + VCPU_TSS + 36, &ist1, sizeof(ist1));
-	v->page[VCPU_TSS + 102] = 0x68;		/* I/O bitmap beyond the limit: no ports */
+	memcpy(page + VCPU_TSS + 4, &rsp0, sizeof(rsp0));
+	memcpy(page + VCPU_TSS + 36, &ist1, sizeof(ist1));
+	page[VCPU_TSS + 102] = 0x68;		/* I/O bitmap beyond the limit: no ports */
+}
+
+/* Its way in for SYSCALL, and what ring 0 has to know. */
+static void fill_area(struct vcpu *v)
+{
+	const u8 *from = machine.kpti ? ring0_call_kpti : ring0_call;
+	const u8 *end = machine.kpti ? ring0_call_page_end_kpti : ring0_call_page_end;
+	struct ring0_cpu *c = v->cpu;
+
+	fill_tables(v);
+	memcpy(v->area + VCPU_PAGE_TEXT * PAGE_SIZE, from, end - from);
+	memset(c, 0, sizeof(*c));
+	c->lstar = machine.sentry_inside ? v->area_va + VCPU_PAGE_TEXT * PAGE_SIZE : ring0_va(ring0_lstar);
+	c->on_call = (u64)ring0_on_call;
+	c->on_fault = (u64)ring0_on_fault;
+	c->inside = machine.inside;
+	c->sentry_root = RING0_PAGE_ROOT * PAGE_SIZE;
 }
 
 static void fill_sregs(struct vcpu *v, struct kvm_sregs *s)
 {
 	const struct kvm_segment unusable = { .unusable = 1 };
+	const u64 tables = v->area_va + VCPU_PAGE_TABLES * PAGE_SIZE;
 	const u32 ebx = features_ebx();
 
 	s->cr0 = CR0_LONG_MODE;
@@ -99,16 +121,16 @@ static void fill_sregs(struct vcpu *v, struct kvm_sregs *s)
 		s->cr4 |= CR4_FSGSBASE;
 	if (ebx & 1 << 7)
 		s->cr4 |= CR4_SMEP;
-	if (ebx & 1 << 20)
+	if (cpu_has_smap())
 		s->cr4 |= CR4_SMAP;
 	if (xstate_features() >> 9 & 1)
 		s->cr4 |= CR4_PKE;
 	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-	s->gdt.base = v->page_va + VCPU_GDT;
+	s->gdt.base = tables + VCPU_GDT;
 	s->gdt.limit = SEL_TSS + 15;
 	s->idt.base = RING0_BASE + RING0_PAGE_IDT * PAGE_SIZE;
 	s->idt.limit = 4095;
-	s->tr = (struct kvm_segment){ .base = v->page_va + VCPU_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11,
+	s->tr = (struct kvm_segment){ .base = tables + VCPU_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11,
 				      .present = 1 };
 	s->cs = (struct kvm_segment){ .limit = ~0u, .selector = SEL_KERNEL_CS, .type = 11, .present = 1, .s = 1, .l = 1,
 				      .g = 1 };
@@ -121,7 +143,7 @@ static int set_msrs(struct vcpu *v)
 {
 	const struct kvm_msr_entry entries[] = {
 		{ .index = MSR_STAR, .data = (u64)SEL_USER_CS32 << 48 | (u64)SEL_KERNEL_CS << 32 },
-		{ .index = MSR_LSTAR, .data = ring0_va(ring0_lstar) },
+		{ .index = MSR_LSTAR, .data = v->cpu->lstar },
 		{ .index = MSR_CSTAR, .data = ring0_va(ring0_cstar) },
 		{ .index = MSR_SFMASK, .data = SFMASK },
 		{ .index = MSR_SYSENTER_CS, .data = 0 },	/* SYSENTER is #GP */
@@ -157,7 +179,7 @@ int vcpu_set_up(struct vcpu *v)
 			return err;
 		v->has_cpuid = true;
 	}
-	fill_page(v);
+	fill_area(v);
 	if (ioctl(v->fd, KVM_GET_SREGS, s))
 		return -errno;
 	fill_sregs(v, s);

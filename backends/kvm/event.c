@@ -12,6 +12,8 @@
 
 #include "lib/log.h"
 
+extern const u8 __start_inside_text[], __stop_inside_text[];
+
 enum { TRAP_DE = 0, TRAP_DB = 1, TRAP_BP = 3, TRAP_OF = 4, TRAP_BR = 5, TRAP_UD = 6, TRAP_TS = 10, TRAP_NP = 11,
        TRAP_SS = 12, TRAP_GP = 13, TRAP_PF = 14, TRAP_MF = 16, TRAP_AC = 17, TRAP_XM = 19, VECTORS = 32 };
 enum { PF_WRITE = 2, PF_INSTR = 16, DR6_STEP = 1 << 14, MXCSR_OFFSET = 24, RPL = 3 };
@@ -180,12 +182,12 @@ void event_protection(struct event *ev)
 static bool read_frame(const struct vcpu *v, u32 vector, struct frame *f)
 {
 	const bool error = vector < VECTORS && WITH_ERROR_CODE >> vector & 1;
-	const u64 at = v->run->s.regs.regs.rsp - v->page_va, len = sizeof(*f) - (error ? 0 : 8);
+	const u64 at = v->run->s.regs.regs.rsp - v->area_va, len = sizeof(*f) - (error ? 0 : 8);
 
-	if (at > PAGE_SIZE - len)
+	if (at > VCPU_AREA - len)
 		return false;
 	f->error_code = 0;
-	memcpy((u8 *)f + (error ? 0 : 8), v->page + at, len);
+	memcpy((u8 *)f + (error ? 0 : 8), v->area + at, len);
 	return true;
 }
 
@@ -210,13 +212,15 @@ static enum decoded vector_event(struct vcpu *v, u32 vector, struct guest_regs *
 
 	if (!read_frame(v, vector, &f))
 		return dead(v, ev, "an exception off the stack, vector", vector);
-	if ((f.cs & RPL) != RPL)
+	if ((f.cs & RPL) != RPL) {
+		log_error("kvm: ring 0 at %#lx, error code %#lx", f.rip, f.error_code);
 		return dead(v, ev, "an exception in ring 0, vector", vector);
+	}
 	/*
 	 * The software hypervisor lets SYSCALL go to LSTAR without leaving ring 3, where it can only fault. With TF set
 	 * the step over the SYSCALL comes first; the call is what native Linux would see.
 	 */
-	if (f.rip == ring0_va(ring0_lstar) && (vector == TRAP_PF || vector == TRAP_DB))
+	if (f.rip == v->cpu->lstar && (vector == TRAP_PF || vector == TRAP_DB))
 		return syscall_event(v, f.rsp, regs, ev);
 	if (vector == TRAP_UD && refused_gate(v, &f))
 		vector = TRAP_GP;
@@ -241,6 +245,139 @@ static enum decoded compat_call(struct vcpu *v, struct guest_regs *regs, struct 
 	return DECODED;
 }
 
+/* ---- the sentry in the guest ---- */
+
+/* Places on one of the four ways through ring 0, two with kvm.kpti and two without: addresses in the VM. */
+struct way {
+	u64 back, end;			/* from the look at `stop` to the guest */
+	u64 host, stop;			/* behind the HLTs */
+};
+
+static struct way call_way(const struct vcpu *v)
+{
+	const u64 base = v->area_va + VCPU_PAGE_TEXT * PAGE_SIZE - (u64)(machine.kpti ? ring0_call_kpti : ring0_call);
+
+	return machine.kpti ? (struct way){ base + (u64)ring0_call_back_kpti, base + (u64)ring0_call_end_kpti,
+					    base + (u64)ring0_call_host_kpti + 1, base + (u64)ring0_call_stop_kpti + 1 }
+			    : (struct way){ base + (u64)ring0_call_back, base + (u64)ring0_call_end,
+					    base + (u64)ring0_call_host + 1, base + (u64)ring0_call_stop + 1 };
+}
+
+static struct way fault_way(void)
+{
+	return machine.kpti ? (struct way){ ring0_va(ring0_fault_back_kpti), ring0_va(ring0_fault_end_kpti),
+					    ring0_va(ring0_fault_host_kpti) + 1, ring0_va(ring0_fault_stop_kpti) + 1 }
+			    : (struct way){ ring0_va(ring0_fault_back), ring0_va(ring0_fault_end),
+					    ring0_va(ring0_fault_host) + 1, ring0_va(ring0_fault_stop) + 1 };
+}
+
+/* The guest's registers are whole in the frame. */
+static void get_from_cpu(const struct vcpu *v, struct guest_regs *r)
+{
+	const struct kvm_sregs *s = &v->run->s.regs.sregs;
+
+	*r = v->cpu->regs;
+	r->fs_base = s->fs.base;
+	r->gs_base = s->gs.base;
+	r->ds = s->ds.selector;
+	r->es = s->es.selector;
+	r->fs = s->fs.selector;
+	r->gs = s->gs.selector;
+}
+
+/* Between the look at `stop` and the guest: put before the look again; the guest's registers are still in the frame. */
+static enum decoded look_again(struct vcpu *v, const struct way *w, struct guest_regs *regs)
+{
+	struct kvm_regs *g = &v->run->s.regs.regs;
+
+	g->rip = w->back;
+	g->rsp = vcpu_cpu_va(v) + CPU_REGS;
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+	get_from_cpu(v, regs);
+	return IN_GUEST;
+}
+
+static enum decoded way_event(struct vcpu *v, const struct way *w, struct guest_regs *regs, struct event *ev)
+{
+	const u64 rip = v->run->s.regs.regs.rip;
+
+	if (rip >= w->back && rip < w->end)
+		return look_again(v, w, regs);
+	if (rip != w->host && rip != w->stop)
+		return IN_SENTRY;
+	get_from_cpu(v, regs);
+	if (rip == w->stop)
+		return IN_GUEST;
+	*ev = v->cpu->ev;
+	return DECODED;
+}
+
+/* Ring 0 has touched memory of the sentry's that it was not shown yet. */
+static enum decoded own_fault(struct vcpu *v, struct event *ev)
+{
+	const u64 addr = v->run->s.regs.sregs.cr2;
+
+	const u64 *frame = (const u64 *)(v->area + (v->run->s.regs.regs.rsp - v->area_va) % VCPU_AREA);
+
+	if (sentry_show(addr))
+		return IN_SENTRY;
+	log_error("kvm: ring 0 at %#lx, error code %#lx", frame[1], frame[0]);
+	return dead(v, ev, "ring 0 has no business at", addr);
+}
+
+/* What ring 0 asks the host to do in the middle. It may take pages from our own address space: we are out of it. */
+static enum decoded host_call(struct vcpu *v)
+{
+	struct address_space *as = atomic_load(&v->running);
+
+	atomic_store(&v->running, NULL);
+	vcpu_passed(v);
+	v->cpu->call.fn(v->cpu->call.arg);
+	atomic_store(&v->running, as);
+	return IN_SENTRY;
+}
+
+static bool in_inside_text(u64 rip) { return rip >= (u64)__start_inside_text && rip < (u64)__stop_inside_text; }
+
+static enum decoded sentry_event(struct vcpu *v, struct guest_regs *regs, struct event *ev)
+{
+	const u64 rip = v->run->s.regs.regs.rip;
+	struct way w;
+
+	if (rip - v->area_va < PAGE_SIZE) {
+		w = call_way(v);
+		return way_event(v, &w, regs, ev);
+	}
+	if (rip == ring0_va(ring0_own_fault) + 1)
+		return own_fault(v, ev);
+	if (rip == (u64)inside_halted)
+		return host_call(v);
+	if (in_inside_text(rip))
+		return IN_SENTRY;
+	w = fault_way();
+	return way_event(v, &w, regs, ev);
+}
+
+static bool on_sentry_way(const struct vcpu *v)
+{
+	const u64 rip = v->run->s.regs.regs.rip;
+
+	return machine.sentry_inside && (v->run->s.regs.sregs.cs.selector & RPL) != RPL &&
+	       (rip - v->area_va < PAGE_SIZE || in_inside_text(rip) ||
+		rip - ring0_va(ring0_fault) < (u64)(ring0_image_end - ring0_fault));
+}
+
+bool event_in_sentry(const struct vcpu *v)
+{
+	const u64 rip = v->run->s.regs.regs.rip;
+	struct way w;
+
+	if (!on_sentry_way(v))
+		return false;
+	w = rip - v->area_va < PAGE_SIZE ? call_way(v) : fault_way();
+	return rip != w.host && rip != w.stop && !(rip >= w.back && rip < w.end);
+}
+
 enum decoded event_decode(struct vcpu *v, struct guest_regs *regs, struct event *ev)
 {
 	const u64 rip = v->run->s.regs.regs.rip, in_text = rip - ring0_va(ring0_image);
@@ -251,6 +388,8 @@ enum decoded event_decode(struct vcpu *v, struct guest_regs *regs, struct event 
 	}
 	if (rip == ring0_va(ring0_iret) || rip == ring0_va(ring0_sysret))
 		return NOT_ENTERED;
+	if (on_sentry_way(v))
+		return sentry_event(v, regs, ev);
 	if (in_text < 256 * RING0_STUB_SIZE)
 		return vector_event(v, in_text / RING0_STUB_SIZE, regs, ev);
 	if (rip - ring0_va(ring0_lstar) <= 1)

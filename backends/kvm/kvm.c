@@ -16,6 +16,10 @@ static const struct knob knobs[] = {
 	  .help = "one page-table entry for 2 MiB of memory that lies in one piece" },
 	{ .name = "kvm.populate", .kind = KNOB_BOOL, .value = &kvm_populate, .def = 1,
 	  .help = "the host maps a run of pages when the guest is shown it, not page by page at the first touch" },
+	{ .name = "kvm.sentry", .kind = KNOB_CHOICE, .value = &kvm_sentry, .def = 2, .choices = kvm_sentry_choices,
+	  .help = "where calls and faults that need no host service are handled; auto: guest if ring 0 runs natively" },
+	{ .name = "kvm.kpti", .kind = KNOB_BOOL, .value = &kvm_kpti, .def = 0,
+	  .help = "sentry in the guest: ring 3 runs on page tables without the sentry, at two loads of CR3 a switch" },
 	{ .name = NULL },
 };
 
@@ -30,10 +34,13 @@ static int kvm_init(const struct platform_config *config)
 {
 	int err = tables_init();
 
+	machine.inside = config->inside;
 	if (!err)
 		err = machine_init(config->memory);
 	if (!err)
 		err = vcpu_pool_init(config->ncpus);
+	if (!err)
+		err = residency_choose();
 	if (err)
 		kvm_exit();
 	return err;

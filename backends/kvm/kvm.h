@@ -12,12 +12,20 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "backends/kvm/ring0/layout.h"
+#include "backends/kvm/ring0/cpu.h"
 #include "platform.h"
 
 enum { KICK_SIGNAL = SIGURG, XSAVE_MAX = 16384 };	/* bytes; AMX fits */
 
 extern const u8 ring0_image[], ring0_lstar[], ring0_cstar[], ring0_iret[], ring0_sysret[], ring0_image_end[];
+extern const u8 ring0_loop[], ring0_loop_end[], ring0_own_fault[], inside_halted[];
+/* The ways through ring 0 with the sentry in the guest, each with and without kvm.kpti. */
+extern const u8 ring0_fault[], ring0_fault_clac[], ring0_fault_back[], ring0_fault_end[], ring0_fault_host[],
+	ring0_fault_stop[], ring0_fault_kpti[], ring0_fault_clac_kpti[], ring0_fault_back_kpti[], ring0_fault_end_kpti[],
+	ring0_fault_host_kpti[], ring0_fault_stop_kpti[];
+extern const u8 ring0_call[], ring0_call_back[], ring0_call_end[], ring0_call_host[], ring0_call_stop[],
+	ring0_call_page_end[], ring0_call_kpti[], ring0_call_back_kpti[], ring0_call_end_kpti[], ring0_call_host_kpti[],
+	ring0_call_stop_kpti[], ring0_call_page_end_kpti[];
 
 /* Guest-virtual address of a place in ring 0's text. */
 static inline u64 ring0_va(const u8 *label)
@@ -33,13 +41,17 @@ struct machine {
 	int max_vcpus;
 	u8 *private;				/* RING0_PAGES pages at guest-physical 0 */
 	const struct backing *memory;
+	inside_fn inside;			/* core's */
+	bool sentry_inside, kpti;		/* residency.c */
 };
 
-extern struct machine machine;			/* immutable after machine_init */
+extern struct machine machine;			/* immutable after kvm_init */
 
 int machine_probe(char *why, size_t len);
 int machine_init(const struct backing *memory);
 void machine_exit(void);
+void machine_fill_idt(void);
+void machine_use_smap(void);			/* ring 0 has CLAC: before the first guest */
 
 /* Guest-physical address of [offset, offset+len) of the memory file, with slots behind it; 0: no slot to be had. */
 gpa_t machine_data(u64 offset, u64 len);
@@ -57,6 +69,12 @@ int machine_forget_tables(void);
 int machine_add_tables(u64 from, u64 to);	/* slots over this range of bytes of the table area */
 extern u8 *machine_tables;			/* the table area in the host */
 
+/* The sentry's own addresses in the VM: GiB number n at addr; a range that is in other slots already. 0: can't be. */
+gpa_t machine_add_sentry(u32 n, u64 addr);
+gpa_t machine_sentry_gpa(u32 n);
+bool machine_has_own_slot(u64 addr, u64 len);
+gpa_t machine_own_gpa(u64 addr, u64 len);
+
 enum { TABLES_MAX = 1 << 20, TABLES_STEP = 1 << 14 };	/* page tables: all, and a slot's */
 #define GPA_TABLES	((gpa_t)4 << 30)
 #define GPA_DATA	(GPA_TABLES + TABLES_MAX * PAGE_SIZE)
@@ -69,10 +87,22 @@ gpa_t table_create(void);			/* zeroed; 0: no memory */
 void table_destroy(gpa_t table);		/* not used again before shadows of it are gone */
 void tables_settle(void);			/* make what was destroyed usable now */
 static inline _Atomic u64 *table_at(gpa_t table) { return (_Atomic u64 *)(machine_tables + (table - GPA_TABLES)); }
+u64 tables_shown(void);				/* bytes of the area that have a slot */
 u16 *table_live(gpa_t table);			/* entries in use, kept by pagetable.c */
 u64 *table_mark(gpa_t table);			/* pagetable.c's; 0 in a new one */
 void table_retire(u32 *list, gpa_t table);	/* to be destroyed with the rest of the list, which begins as 0 */
 void tables_destroy(u32 *list);
+
+/* ---- sentry.c, residency.c: the sentry in the guest ---- */
+
+int sentry_init(char *why, size_t len);
+bool sentry_show(u64 addr);			/* to ring 0, on its fault; false: it has no business there */
+int residency_choose(void);
+extern long kvm_sentry, kvm_kpti;		/* knobs */
+extern const char *const kvm_sentry_choices[];
+
+/* Indexes at the top of a page table: the sentry's two entries, and RING0_BASE. */
+enum { SENTRY_INDEX = GUEST_END >> 39, KERNEL_INDEX = 256 };
 
 /* ---- pagetable.c ---- */
 
@@ -126,8 +156,9 @@ struct context;
 struct vcpu {
 	int fd, id;
 	struct kvm_run *run;
-	u8 *page;				/* its page of ring 0 memory, in the host */
-	u64 page_va;
+	u8 *area;				/* its pages of ring 0 memory, in the host */
+	u64 area_va;
+	struct ring0_cpu *cpu;			/* in them */
 
 	_Atomic bool busy;			/* some thread runs it, or takes it over */
 	struct context *owner;			/* whose extended state it holds; written by who holds busy */
@@ -145,6 +176,7 @@ struct vcpu {
 extern long kvm_vcpus;				/* knob */
 
 int vcpu_pool_init(int ncpus);
+struct vcpu *vcpu_first(void);			/* made, but nobody's; at start-up */
 void vcpu_pool_exit(void);
 struct vcpu *vcpu_get(struct context *ctx);	/* NULL: none can be made */
 void vcpu_put(struct vcpu *v);
@@ -154,6 +186,7 @@ void vcpu_kick(struct vcpu *v, pid_t tid);
 void vcpu_passed(struct vcpu *v);		/* this vCPU is out of the guest */
 void vcpus_kick_out(struct address_space *as);	/* on return each vCPU in it has left once */
 int vcpu_set_up(struct vcpu *v);		/* cpu_state.c: all registers */
+bool cpu_has_smap(void);
 int vcpu_load_fp(struct vcpu *v, const void *image);
 int vcpu_save_fp(struct vcpu *v, void *image);
 
@@ -179,12 +212,17 @@ void kvm_interrupt(struct context *ctx);
 int kvm_fp_read(struct context *ctx, void *buf);
 int kvm_fp_write(struct context *ctx, const void *buf);
 
+static inline u64 vcpu_cpu_va(const struct vcpu *v) { return v->area_va + CPU_OFFSET; }
+
 /*
  * What the vCPU's state after KVM_RUN means. DECODED: *regs and *ev. NOT_ENTERED: the guest has not run since
- * the last entry. IN_GUEST: stopped in ring 3, *regs filled.
+ * the last entry. IN_GUEST: stopped in ring 3 or on the way there, *regs filled. IN_SENTRY: ring 0 has work to do
+ * first, and is to run on.
  */
-enum decoded { DECODED, NOT_ENTERED, IN_GUEST };
+enum decoded { DECODED, NOT_ENTERED, IN_GUEST, IN_SENTRY };
 enum decoded event_decode(struct vcpu *v, struct guest_regs *regs, struct event *ev);
+/* The vCPU stands in ring 0 where it must run on before anything is done to it; cheap. */
+bool event_in_sentry(const struct vcpu *v);
 void event_protection(struct event *ev);	/* #GP as for a return to where no user code can be */
 
 extern _Atomic u64 kvm_host_calls;

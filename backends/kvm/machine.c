@@ -16,8 +16,9 @@ struct machine machine = { .kvm = -1, .vm = -1 };
 u8 *machine_tables;
 
 enum { SLOT_PRIVATE, SLOT_SPARE, SLOT_TABLES, SLOT_DATA = SLOT_TABLES + TABLES_MAX / TABLES_STEP,
-       MAX_DATA_SLOTS = 400 };
-#define DATA_STEP	((u64)1 << 30)
+       MAX_DATA_SLOTS = 400, SLOT_SENTRY = SLOT_DATA + MAX_DATA_SLOTS, MAX_SENTRY_SLOTS = 512 };
+#define GIB		((u64)1 << 30)
+#define DATA_STEP	GIB
 #define VIEW_ALIGN	((u64)2 << 20)
 #define GPA_SPARE	((gpa_t)1 << 30)	/* never in a page table */
 
@@ -135,6 +136,40 @@ gpa_t machine_data(u64 offset, u64 len)
 	return GPA_DATA + offset;
 }
 
+/* ---- the sentry's own addresses (sentry.c) ---- */
+
+gpa_t machine_sentry_gpa(u32 n) { return GPA_DATA + align_up(machine.memory->size, GIB) + n * GIB; }
+
+gpa_t machine_add_sentry(u32 n, u64 addr)
+{
+	const gpa_t gpa = machine_sentry_gpa(n);
+
+	return n < MAX_SENTRY_SLOTS && !set_slot(SLOT_SENTRY + n, gpa, (void *)addr, GIB) ? gpa : 0;
+}
+
+static bool overlaps(u64 addr, u64 len, const u8 *base, u64 size)
+{
+	return addr < (u64)base + size && addr + len > (u64)base;
+}
+
+bool machine_has_own_slot(u64 addr, u64 len)
+{
+	return overlaps(addr, len, machine.memory->base, machine.memory->size) ||
+	       overlaps(addr, len, machine_tables, TABLES_MAX * PAGE_SIZE);
+}
+
+/* 0: not all of [addr, addr+len) is seen through one slot, or not at a multiple of len. */
+gpa_t machine_own_gpa(u64 addr, u64 len)
+{
+	const u64 file = addr - (u64)machine.memory->base, table = addr - (u64)machine_tables;
+
+	if (!(file & (len - 1)) && file < machine.memory->size && machine.memory->size - file >= len)
+		return machine_data(file, len);
+	if (!(table & (len - 1)) && table < tables_shown())
+		return GPA_TABLES + table;
+	return 0;
+}
+
 u8 *machine_data_ptr(gpa_t gpa) { return machine.memory->base + (gpa - GPA_DATA); }
 
 /*
@@ -230,18 +265,31 @@ static int create_vm(void)
 	return machine.xsave_size > XSAVE_MAX ? -E2BIG : 0;
 }
 
-static void fill_idt(void)
+void machine_fill_idt(void)
 {
 	u64 *idt = (u64 *)machine_private(RING0_PAGE_IDT);
 
 	for (u64 i = 0; i < 256; i++) {
 		u64 at = ring0_va(ring0_image) + i * RING0_STUB_SIZE;
-		u64 dpl = i == 3 || i == 4 ? 3 : 0, ist = i == 2 || i == 8 || i == 18;
+		u64 dpl = i == 3 || i == 4 ? 3 : 0, ist = i == 1 || i == 2 || i == 8 || i == 18;
+
+		if (i == 14 && machine.sentry_inside)
+			at = ring0_va(machine.kpti ? ring0_fault_kpti : ring0_fault);
 
 		idt[2 * i] = (at & 0xffff) | (u64)SEL_KERNEL_CS << 16 | ist << 32 | (0x8e00 | dpl << 13) << 32 |
 			     (at >> 16 & 0xffff) << 48;
 		idt[2 * i + 1] = at >> 32;
 	}
+}
+
+static u8 *in_text(const u8 *label) { return machine_private(RING0_PAGE_TEXT) + (label - ring0_image); }
+
+void machine_use_smap(void)
+{
+	static const u8 clac[] = { 0x0f, 0x01, 0xca };
+
+	memcpy(in_text(ring0_fault_clac), clac, sizeof(clac));
+	memcpy(in_text(ring0_fault_clac_kpti), clac, sizeof(clac));
 }
 
 int machine_init(const struct backing *memory)
@@ -260,7 +308,7 @@ int machine_init(const struct backing *memory)
 	if (err)
 		return err;
 	memcpy(machine_private(RING0_PAGE_TEXT), ring0_image, (u64)ring0_image_end - (u64)ring0_image);
-	fill_idt();
+	machine_fill_idt();
 	pagetable_init_kernel();
 	err = set_slot(SLOT_PRIVATE, 0, machine.private, RING0_PAGES * PAGE_SIZE);
 	return err ? err : set_slot(SLOT_SPARE, GPA_SPARE, machine.private, PAGE_SIZE);

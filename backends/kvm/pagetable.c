@@ -23,7 +23,6 @@ enum { LEVELS = 4, ENTRIES = 512, EMPTY_MAX = 2048 };
 #define NX		((u64)1 << 63)
 #define ADDRESS		((u64)0x000ffffffffff000)
 #define BLOCK		(ENTRIES * PAGE_SIZE)
-#define KERNEL_INDEX	256			/* of RING0_BASE at the top */
 
 long kvm_large_pages;
 
@@ -284,7 +283,7 @@ static bool prune(gpa_t table, int level)
 {
 	u16 *live = table_live(table);
 
-	for (u32 i = 0; level > 1 && i < (level == LEVELS ? KERNEL_INDEX : ENTRIES); i++) {
+	for (u32 i = 0; level > 1 && i < (level == LEVELS ? SENTRY_INDEX : ENTRIES); i++) {
 		_Atomic u64 *entry = table_at(table) + i;
 		u64 e = get(entry);
 
@@ -405,7 +404,7 @@ bool pagetable_read(struct address_space *as, gva_t addr, u8 *buf, size_t len)
 
 static void destroy(gpa_t table, int level)
 {
-	for (u32 i = 0; level > 1 && i < (level == LEVELS ? KERNEL_INDEX : ENTRIES); i++) {
+	for (u32 i = 0; level > 1 && i < (level == LEVELS ? SENTRY_INDEX : ENTRIES); i++) {
 		u64 e = get(table_at(table) + i);
 
 		if (e & P && !(e & LARGE))
@@ -423,20 +422,36 @@ int pagetable_create(struct address_space *as)
 	if (!root)
 		return -ENOMEM;
 	set(table_at(root) + KERNEL_INDEX, RING0_PAGE_PDPT * PAGE_SIZE | P | W | A);
+	for (u64 i = 0; machine.sentry_inside && !machine.kpti && i < 2; i++)
+		set(table_at(root) + SENTRY_INDEX + i, (RING0_PAGE_SENTRY + i) * PAGE_SIZE | P | W | A);
 	as->root = root;
 	return 0;
 }
 
 /* Supervisor only. Text can't be written, the rest can't be run. */
+static u64 private_bits(u64 page)
+{
+	const u64 in_area = (page - RING0_PAGE_VCPU) % VCPU_PAGES;
+
+	if (page == RING0_PAGE_TEXT)
+		return P | A;
+	if (page == RING0_PAGE_IDT)
+		return P | A | NX;
+	if (page < RING0_PAGE_VCPU || in_area == VCPU_PAGE_GUARD)
+		return 0;
+	return in_area == VCPU_PAGE_TEXT ? P | A : P | W | A | D | NX;
+}
+
 void pagetable_init_kernel(void)
 {
 	u64 *pdpt = (u64 *)machine_private(RING0_PAGE_PDPT), *pd = (u64 *)machine_private(RING0_PAGE_PD);
-	u64 *pt = (u64 *)machine_private(RING0_PAGE_PT);
+	u64 *pt = (u64 *)machine_private(RING0_PAGE_PT), *root = (u64 *)machine_private(RING0_PAGE_ROOT);
 
+	root[KERNEL_INDEX] = RING0_PAGE_PDPT * PAGE_SIZE | P | W | A;
 	pdpt[0] = RING0_PAGE_PD * PAGE_SIZE | P | W | A;
-	pd[0] = RING0_PAGE_PT * PAGE_SIZE | P | W | A;
-	pt[RING0_PAGE_TEXT] = RING0_PAGE_TEXT * PAGE_SIZE | P | A;
-	pt[RING0_PAGE_IDT] = RING0_PAGE_IDT * PAGE_SIZE | P | A | NX;
-	for (u64 i = RING0_PAGE_VCPU; i < RING0_PAGES; i++)
-		pt[i] = i * PAGE_SIZE | P | W | A | D | NX;
+	for (u64 i = 0; i < RING0_PAGES / ENTRIES; i++)
+		pd[i] = (RING0_PAGE_PT + i) * PAGE_SIZE | P | W | A;
+	for (u64 i = 0; i < RING0_PAGES; i++)
+		if (private_bits(i))
+			pt[i] = i * PAGE_SIZE | private_bits(i);
 }

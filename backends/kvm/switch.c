@@ -192,9 +192,9 @@ static void set_way_in(struct vcpu *v, const struct guest_regs *r)
 		g->rsp = r->rsp;
 		return;
 	}
-	memcpy(v->page + VCPU_STACK_TOP - sizeof(frame), frame, sizeof(frame));
+	memcpy(&v->cpu->regs.rip, frame, sizeof(frame));
 	g->rip = ring0_va(ring0_iret);
-	g->rsp = v->page_va + VCPU_STACK_TOP - sizeof(frame);
+	g->rsp = vcpu_cpu_va(v) + CPU_RIP;
 }
 
 static void load_regs(struct vcpu *v, struct address_space *as, const struct guest_regs *regs)
@@ -236,22 +236,26 @@ static bool wanted_back(struct context *ctx, struct vcpu *v)
 	return atomic_load(&ctx->interrupted) || atomic_load(&v->preempt);
 }
 
-/* The address space may have gone over to other tables since the registers were loaded. */
+/*
+ * The address space may have gone over to other tables since the registers were loaded. Ring 0 on tables of its own
+ * (kvm.kpti) goes by c->root when it leaves them.
+ */
 static void follow_root(struct vcpu *v)
 {
 	struct kvm_sregs *s = &v->run->s.regs.sregs;
 	u64 root = atomic_load(&v->running)->root;
 
-	if (s->cr3 == root)
+	v->cpu->root = root;
+	if (s->cr3 == root || (machine.kpti && s->cr3 == v->cpu->sentry_root))
 		return;
 	s->cr3 = root;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
 }
 
 /*
- * Until the guest does something of its own or is wanted back. 0, or -errno of KVM_RUN. The order of the first three
- * lines: a kick that comes after vcpu_passed sets immediate_exit after we cleared it; one that came before is seen by
- * wanted_back, or was satisfied by our passing.
+ * Until the guest does something of its own or is wanted back. 0, or -errno of KVM_RUN. The order of the first four
+ * lines: a kick that comes after vcpu_passed sets immediate_exit and `stop` after we cleared them; one that came before
+ * is seen by wanted_back, or was satisfied by our passing. What ring 0 has begun it ends first: it then sees `stop`.
  */
 static int run_guest(struct context *ctx, struct vcpu *v, bool *stopped)
 {
@@ -259,10 +263,14 @@ static int run_guest(struct context *ctx, struct vcpu *v, bool *stopped)
 
 	for (;;) {
 		__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+		atomic_store(&v->cpu->stop, 0);
 		vcpu_passed(v);
 		*stopped = wanted_back(ctx, v) && !exception_under_way(v);
-		if (*stopped)
+		if (*stopped && !event_in_sentry(v))
 			return 0;
+		if (*stopped)
+			atomic_store(&v->cpu->stop, 1);
+		*stopped = false;
 		follow_root(v);		/* after vcpu_passed: see vcpus_kick_out */
 		count_host_calls(1);
 		if (!ioctl(v->fd, KVM_RUN, 0))
@@ -324,6 +332,8 @@ static int enter(struct context *ctx, struct vcpu *v, struct address_space *as, 
 	if (err)
 		return err;
 	load_regs(v, as, regs);
+	v->cpu->home = regs;
+	v->cpu->root = as->root;
 	atomic_store(&v->tid, ctx->tid);
 	atomic_store(&v->running, as);
 	atomic_store(&ctx->running, v);

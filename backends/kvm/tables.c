@@ -31,6 +31,8 @@ static struct table_state *state_of(gpa_t table) { return &tables.state[(table -
 u16 *table_live(gpa_t table) { return &state_of(table)->live; }
 u64 *table_mark(gpa_t table) { return &state_of(table)->mark; }
 
+u64 tables_shown(void) { return tables.slots_to * PAGE_SIZE; }
+
 int tables_init(void)
 {
 	tables.state = mmap(NULL, TABLES_MAX * sizeof(*tables.state), PROT_READ | PROT_WRITE,

@@ -21,7 +21,7 @@
 
 #include "lib/log.h"
 
-enum { MAX_VCPUS = RING0_PAGES - RING0_PAGE_VCPU, SLICE_NS = 4000000 };
+enum { MAX_VCPUS = (RING0_PAGES - RING0_PAGE_VCPU) / VCPU_PAGES, SLICE_NS = 4000000 };
 
 long kvm_vcpus;
 
@@ -70,8 +70,9 @@ static struct vcpu *vcpu_create(int id)
 	if (!v)
 		return NULL;
 	v->id = id;
-	v->page = machine_private(RING0_PAGE_VCPU + id);
-	v->page_va = RING0_BASE + (RING0_PAGE_VCPU + id) * PAGE_SIZE;
+	v->area = machine_private(RING0_PAGE_VCPU + id * VCPU_PAGES);
+	v->area_va = RING0_BASE + (RING0_PAGE_VCPU + id * VCPU_PAGES) * PAGE_SIZE;
+	v->cpu = (struct ring0_cpu *)(v->area + CPU_OFFSET);
 	v->fd = ioctl(machine.vm, KVM_CREATE_VCPU, id);
 	if (v->fd < 0)
 		goto fail;
@@ -149,6 +150,18 @@ static struct vcpu *make_new(void)
 	atomic_store(&v->busy, true);
 	pool.vcpu[n] = v;
 	atomic_store(&pool.n, n + 1);
+	return v;
+}
+
+struct vcpu *vcpu_first(void)
+{
+	struct vcpu *v;
+
+	pthread_mutex_lock(&pool.lock);
+	v = make_new();
+	pthread_mutex_unlock(&pool.lock);
+	if (v)
+		atomic_store(&v->busy, false);
 	return v;
 }
 
@@ -294,9 +307,13 @@ int vcpu_fp_read(struct context *ctx)
 
 /* ---- kicks ---- */
 
-/* immediate_exit ends a KVM_RUN that is about to begin, the signal one that has begun. */
+/*
+ * immediate_exit ends a KVM_RUN that is about to begin, the signal one that has begun; `stop` is for ring 0, which then
+ * does not go back to the guest.
+ */
 void vcpu_kick(struct vcpu *v, pid_t tid)
 {
+	atomic_store(&v->cpu->stop, 1);
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	count_host_calls(1);
 	syscall(SYS_tgkill, getpid(), tid, KICK_SIGNAL);

@@ -9,9 +9,6 @@
 
 #define KEEP	UINT32_MAX		/* -1: leave this id alone */
 
-long sys_getpid(struct task *t, const u64 *arg) { return t->tg->tgid; }
-long sys_gettid(struct task *t, const u64 *arg) { return t->tid; }
-
 long sys_getppid(struct task *t, const u64 *arg)
 {
 	int pid;
@@ -35,11 +32,6 @@ long sys_getpgid(struct task *t, const u64 *arg)
 	return err ? err : pgid;
 }
 
-long sys_getpgrp(struct task *t, const u64 *arg)
-{
-	return t->tg->pgid;
-}
-
 long sys_getsid(struct task *t, const u64 *arg)
 {
 	int pgid, sid, err;
@@ -54,11 +46,6 @@ long sys_setsid(struct task *t, const u64 *arg)
 }
 
 /* ---- users and groups ---- */
-
-long sys_getuid(struct task *t, const u64 *arg) { return t->cred->uid; }
-long sys_geteuid(struct task *t, const u64 *arg) { return t->cred->euid; }
-long sys_getgid(struct task *t, const u64 *arg) { return t->cred->gid; }
-long sys_getegid(struct task *t, const u64 *arg) { return t->cred->egid; }
 
 /* capabilities(7), "Effect of user ID changes on capabilities". */
 static void fix_caps(struct task *t, struct cred *c)

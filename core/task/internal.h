@@ -3,7 +3,6 @@
 #define TG_TASK_INTERNAL_H
 
 #include <sched.h>
-#include <x86intrin.h>
 
 #include "task/task.h"
 
@@ -16,7 +15,18 @@ static inline void count_up(_Atomic u64 *c)
 }
 
 /* ---- usage.c: time in TSC ticks ---- */
-static inline u64 usage_tick(void) { return __rdtsc(); }
+static inline u64 usage_tick(void) { return __builtin_ia32_rdtsc(); }
+/* User time ends and system time begins, or the other way round; see usage.c. */
+static inline void cut_time(struct task *t, _Atomic u64 *spent, bool enter)
+{
+	u64 now = usage_tick();
+
+	atomic_store_explicit(spent, atomic_load_explicit(spent, memory_order_relaxed) + now - t->tick,
+			      memory_order_relaxed);
+	t->tick = now;
+	atomic_store_explicit(&t->entered, enter ? now : 0, memory_order_relaxed);
+}
+
 void usage_init(void);
 u64 usage_ticks_to_ns(u64 ticks);
 void usage_add(struct rusage_sum *to, const struct rusage_sum *from);

@@ -100,17 +100,6 @@ static bool do_work(struct task *t)
 	return true;
 }
 
-/* User time ends and system time begins, or the other way round; see usage.c. */
-static inline void cut_time(struct task *t, _Atomic u64 *spent, bool enter)
-{
-	u64 now = usage_tick();
-
-	atomic_store_explicit(spent, atomic_load_explicit(spent, memory_order_relaxed) + now - t->tick,
-			      memory_order_relaxed);
-	t->tick = now;
-	atomic_store_explicit(&t->entered, enter ? now : 0, memory_order_relaxed);
-}
-
 /* Returns false if there was work, and the guest did not run. The order is block.c's. */
 static bool enter_guest(struct task *t)
 {

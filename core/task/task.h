@@ -291,6 +291,8 @@ int task_next_tgid(int from);				/* lowest live or zombie tgid >= from, or -1: f
 /* ---- the loop (run.c) ---- */
 void *task_main(void *task);
 extern const struct platform_ops *platform;		/* chosen at start-up, immutable after */
+/* inside.c: for platform_config. */
+bool task_inside(struct guest_regs *home, struct guest_regs *regs, struct event *ev);
 extern const struct knob task_knobs[];			/* for core/knob.c; ends with .name == NULL */
 
 /* ---- sleeping ---- */
