@@ -62,6 +62,11 @@ static void fill(struct workload_info *info, const struct sample_page *page)
 	info->placements = page->placements;
 	info->traps = page->traps;
 	info->fixed_inner = page->fixed_inner;
+	info->exact = page->exact;
+	snprintf(info->param_name, sizeof(info->param_name), "%.15s", page->param_name);
+	info->param = page->param;
+	memcpy(info->levels, page->levels, sizeof(info->levels));
+	info->levels[SAMPLE_LEVELS - 1] = 0;
 }
 
 static int add(struct catalog *cat, const struct workload_info *info)

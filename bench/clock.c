@@ -15,7 +15,7 @@ double clock_seconds(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-static bool tsc_is_constant(void)
+bool tsc_is_constant(void)
 {
 	char line[8192];
 	bool found = false;

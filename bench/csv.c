@@ -1,5 +1,5 @@
 /*
- * raw.csv: one row a launch and metric, columns as in results/raw.schema.json, no quoting.
+ * The tables of a run. raw.csv: one row a launch and metric, columns as in results/raw.schema.json, no quoting.
  *
  * A block's rows go out in one write and one fsync. If that write fails half-way (a full disk), the file is cut back,
  * so that whatever happens at most one block is lost. After a crash csv_done() mends a torn last line.
@@ -15,9 +15,13 @@
 
 #include "bench.h"
 
-static const char header[] =
-	"schema,run_id,host,platform,knobs,workload,params,placement,block,position,launch,metric,unit,value,n_inner,"
-	"status,reason\n";
+#define CELL_COLUMNS	"schema,run_id,host,platform,knobs,workload,params,placement,block,"
+
+static const struct { const char *file, *header; } files[TABLES] = {
+	[TABLE_RAW] = { "raw.csv", CELL_COLUMNS "position,launch,metric,unit,value,n_inner,status,reason\n" },
+	[TABLE_HIST] = { "hist.csv", CELL_COLUMNS "launch,low_ns,high_ns,count\n" },
+	[TABLE_PHASES] = { "phases.csv", CELL_COLUMNS "launch,phase,ns,p90_ns,n\n" },
+};
 
 #define BLOCK_COLUMN	8
 
@@ -70,9 +74,25 @@ void rows_add(struct rows *rows, const struct plan *plan, const struct cell *cel
 	if (!value->missing && value->number >= 1e5)
 		snprintf(number, sizeof(number), "%.0f", value->number);
 	rows_print(rows, "%d,%s,%s,%s,%s,%s,%s,%s,%u,%u,%u,%s,%s,%s,%llu,%s,%s\n", SCHEMA_VERSION, plan->run_id,
-		   plan->host, cell->variant->platform, cell->variant->knobs, cell->workload->name, cell_params(cell),
+		   plan->host, cell->variant->platform, cell->variant->knobs, cell->workload->name, cell->params,
 		   cell->placement->name, block, position, block, value->metric, value->unit, number,
 		   (unsigned long long)cell->inner, status, text);
+}
+
+void hist_add(struct rows *rows, const struct plan *plan, const struct cell *cell, unsigned int block, double low_ns,
+	      double high_ns, unsigned int count)
+{
+	rows_print(rows, "%d,%s,%s,%s,%s,%s,%s,%s,%u,%u,%.6g,%.6g,%u\n", SCHEMA_VERSION, plan->run_id, plan->host,
+		   cell->variant->platform, cell->variant->knobs, cell->workload->name, cell->params, cell->placement->name,
+		   block, block, low_ns, high_ns, count);
+}
+
+void phase_add(struct rows *rows, const struct plan *plan, const struct cell *cell, unsigned int block, const char *phase,
+	       double ns, double p90_ns, unsigned int n)
+{
+	rows_print(rows, "%d,%s,%s,%s,%s,%s,%s,%s,%u,%u,%s,%.6g,%.6g,%u\n", SCHEMA_VERSION, plan->run_id, plan->host,
+		   cell->variant->platform, cell->variant->knobs, cell->workload->name, cell->params, cell->placement->name,
+		   block, block, phase, ns, p90_ns, n);
 }
 
 static int write_all(int fd, const char *text, size_t len)
@@ -90,32 +110,44 @@ static int write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
-static int csv_open(const struct plan *plan, int flags)
+static int csv_open(const struct plan *plan, enum table which, int flags)
 {
 	char path[PATH_LEN + 32];
 
-	snprintf(path, sizeof(path), "%s/raw.csv", plan->dir);
+	snprintf(path, sizeof(path), "%s/%s", plan->dir, files[which].file);
 	return open(path, flags | O_CLOEXEC, 0644);
 }
 
-int csv_append(const struct plan *plan, struct rows *rows)
+static int append_one(const struct plan *plan, enum table which, struct rows *rows)
 {
-	int fd = csv_open(plan, O_WRONLY | O_CREAT | O_APPEND), err = rows->failed ? -ENOMEM : 0;
+	int fd = csv_open(plan, which, O_WRONLY | O_CREAT | O_APPEND), err = rows->failed ? -ENOMEM : 0;
 	struct stat st = { 0 };
 
 	if (fd < 0)
 		return -errno;
 	fstat(fd, &st);
 	if (!err && !st.st_size)
-		err = write_all(fd, header, strlen(header));
+		err = write_all(fd, files[which].header, strlen(files[which].header));
 	if (!err)
 		err = write_all(fd, rows->text, rows->len);
 	if (!err && fsync(fd))
 		err = -errno;
 	if (err && ftruncate(fd, st.st_size))
-		complain("raw.csv could not be cut back: %s", strerror(errno));
+		complain("%s could not be cut back: %s", files[which].file, strerror(errno));
 	close(fd);
-	rows->len = 0;
+	return err;
+}
+
+/* raw.csv goes first: it alone says what is done. What it has and the others lost is a histogram less, not a wrong one. */
+int csv_append(const struct plan *plan, struct rows *tables)
+{
+	int which, err = 0;
+
+	for (which = 0; which < TABLES && !err; which++)
+		if (which == TABLE_RAW || tables[which].len || tables[which].failed)
+			err = append_one(plan, which, &tables[which]);
+	for (which = 0; which < TABLES; which++)
+		tables[which].len = 0;
 	return err;
 }
 
@@ -154,7 +186,7 @@ static size_t last_launch(const char *text, size_t len)
 	size_t start = len, line = len;
 	bool first = true;
 
-	while (line > strlen(header)) {
+	while (line > strlen(files[TABLE_RAW].header)) {
 		for (line--; line && text[line - 1] != '\n'; line--)
 			;
 		if (!place_of(text + line, &b, &p))
@@ -184,10 +216,31 @@ static size_t mend(int fd, char *text, size_t len)
 	return whole;
 }
 
-/* done[block][position] for each launch that has rows. */
-int csv_done(const struct plan *plan, bool **done)
+/* The other tables: a last line without its end goes. */
+static int mend_other(const struct plan *plan, enum table which)
 {
-	int fd = csv_open(plan, O_RDWR);
+	int fd = csv_open(plan, which, O_RDWR), err = 0;
+	size_t len = 0, whole;
+	char *text;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	text = csv_read(fd, &len);
+	for (whole = len; text && whole && text[whole - 1] != '\n'; whole--)
+		;
+	if (!text)
+		err = -ENOMEM;
+	else if (whole != len && ftruncate(fd, whole))
+		err = -errno;
+	free(text);
+	close(fd);
+	return err;
+}
+
+/* done[block][position] for each launch that has rows. */
+static int raw_done(const struct plan *plan, bool **done)
+{
+	int fd = csv_open(plan, TABLE_RAW, O_RDWR);
 	unsigned int block, position;
 	char *text, *line;
 	size_t len;
@@ -206,4 +259,13 @@ int csv_done(const struct plan *plan, bool **done)
 	free(text);
 	close(fd);
 	return 0;
+}
+
+int csv_done(const struct plan *plan, bool **done)
+{
+	int err = raw_done(plan, done);
+
+	if (!err)
+		err = mend_other(plan, TABLE_HIST);
+	return err ? err : mend_other(plan, TABLE_PHASES);
 }

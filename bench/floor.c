@@ -20,6 +20,7 @@ static const struct rule rules[] = {
 	{ NULL, NULL, "fault-anon", "floor-populate", "same-cpu", "floor-populate", "free" },
 	{ "native", NULL, NULL, "floor-getpid", "same-cpu", "floor-getpid", "free" },
 	{ "native-aa", NULL, NULL, "floor-getpid", "same-cpu", "floor-getpid", "free" },
+	{ "native-seccomp", NULL, NULL, "floor-getpid", "same-cpu", "floor-getpid", "free" },
 	/* A wake-up across CPUs costs five times one on the same CPU, so the cheapest way stays on one. */
 	{ "ptrace", NULL, NULL, "floor-sysemu", "same-cpu", "floor-sysemu", "same-cpu" },
 	{ "systrap", "systrap.patch=off", NULL, "floor-sigsys-futex", "same-cpu", "floor-sigsys-spin", "free" },
@@ -46,6 +47,7 @@ static bool rule_fits(const struct rule *r, const struct cell *cell)
 bool floor_choose(const struct cell *cell, struct floor_choice *out)
 {
 	bool same = cell->placement->bit == PLACE_SAME;
+	const char *elsewhere = cell->placement->bit & (PLACE_SMT | PLACE_LLC) ? cell->placement->name : NULL;
 	size_t i;
 
 	if (cell->twin || cell->workload->class == CLASS_FLOOR)
@@ -55,6 +57,9 @@ bool floor_choose(const struct cell *cell, struct floor_choice *out)
 			continue;
 		out->workload = same ? rules[i].same_floor : rules[i].free_floor;
 		out->placement = same ? rules[i].same_place : rules[i].free_place;
+		/* Two CPUs are not always the same two: a floor across CPUs runs where its cell ran. */
+		if (elsewhere && !strcmp(out->placement, "free"))
+			out->placement = elsewhere;
 		out->times = cell->workload->traps ? cell->workload->traps : 1;
 		return true;
 	}

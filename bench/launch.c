@@ -31,6 +31,7 @@ struct pipes {
 	int in[2], out[2], err[2];
 	char err_text[4096];
 	size_t err_len;
+	unsigned int signs;
 };
 
 static void on_stop(int signo)
@@ -99,6 +100,8 @@ static _Noreturn void child(const struct launch *l, const struct pipes *p)
 	if (l->cpus && sched_setaffinity(0, sizeof(*l->cpus), l->cpus))
 		goto fail;
 	if (dup2(p->in[0], 0) < 0 || dup2(p->out[1], 1) < 0 || dup2(p->err[1], 2) < 0)
+		goto fail;
+	if (l->filtered && (errno = -filter_install()))
 		goto fail;
 	birth->exec_seconds = clock_seconds();
 	execv(l->argv[0], l->argv);
@@ -202,6 +205,14 @@ static void reap_rest(struct launch *l)
 	}
 }
 
+/* The program waits for one byte. SIGPIPE is ignored: it may be dead. */
+static void answer_sign(struct launch *l, struct pipes *p, pid_t pid)
+{
+	l->when_sign(pid, l->arg, p->signs++);
+	if (write(p->in[1], "\n", 1) != 1)
+		close_pair(p->in);
+}
+
 /* Until the process ends. Returns the reason to stop earlier, or LAUNCH_EXITED. */
 static enum launch_status watch(struct launch *l, struct pipes *p, pid_t pid, int pidfd)
 {
@@ -219,11 +230,8 @@ static enum launch_status watch(struct launch *l, struct pipes *p, pid_t pid, in
 			continue;
 		if (fds[1].revents)
 			read_out(l, p);
-		if (fds[2].revents && read_err(p) && p->err_text[p->err_len - 1] == '.' &&
-		    l->when_up && p->in[1] >= 0) {
-			l->when_up(pid, l->arg);
-			close_pair(p->in);
-		}
+		if (fds[2].revents && read_err(p) && p->err_text[p->err_len - 1] == '.' && p->in[1] >= 0)
+			answer_sign(l, p, pid);
 		if (fds[0].revents)
 			return LAUNCH_EXITED;
 	}
@@ -279,7 +287,7 @@ void launch_run(struct launch *l)
 	close(p.out[1]);
 	close(p.err[1]);
 	p.in[0] = p.out[1] = p.err[1] = -1;
-	if (!l->when_up)
+	if (!l->when_sign)
 		close_pair(p.in);
 	collect(l, pid, watch(l, &p, pid, pidfd));
 	reap_rest(l);

@@ -6,19 +6,23 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
+#include "core/lib/version.h"
 
 struct bench {
 	struct options opt;
 	struct catalog catalog;
 	struct variants variants;
 	struct plan plan;
-	struct rows rows;
+	struct rows tables[TABLES];
+	struct quiet quiet;
+	struct findings findings;
 	bool **done;				/* done[block][position]: by the run that is resumed */
 	unsigned int invalid, timeouts;
-	char stats_dir[64], stats_path[96];
+	char stats_dir[64], stats_path[96], phases_path[96];
 };
 
 void complain(const char *fmt, ...)
@@ -106,6 +110,43 @@ static int read_done(struct bench *b)
 	return b->opt.resume ? csv_done(&b->plan, b->done) : 0;
 }
 
+/* How many launches a run has is fixed before it begins. Whoever wants more later gets them, and it stays on record. */
+static int extend(struct plan *plan)
+{
+	struct extension *e = &plan->extensions[plan->nextensions];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	if (!plan->complete) {
+		complain("%s is not finished: --resume it first", plan->dir);
+		return EXIT_USAGE;
+	}
+	if (plan->nextensions == EXTENSIONS) {
+		complain("%s has been extended often enough: start a new run", plan->dir);
+		return EXIT_USAGE;
+	}
+	e->from = plan->planned;
+	e->to = plan->trials;
+	gmtime_r(&now, &tm);
+	strftime(e->at, sizeof(e->at), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	plan->nextensions++;
+	plan->complete = false;
+	return 0;
+}
+
+static int restore(struct bench *b)
+{
+	if (plan_restore(&b->plan)) {
+		complain("%s was planned with other cells than this build or machine has: start a new run", b->plan.dir);
+		return EXIT_INVALID;
+	}
+	if (manifest_same_binaries(&b->plan, &b->opt)) {
+		complain("%s was measured with other binaries than these: start a new run", b->plan.dir);
+		return EXIT_INVALID;
+	}
+	return b->opt.extend ? extend(&b->plan) : 0;
+}
+
 static int open_run(struct bench *b)
 {
 	int err;
@@ -117,13 +158,12 @@ static int open_run(struct bench *b)
 	}
 	snprintf(b->stats_path, sizeof(b->stats_path), "%s/stats.json", b->stats_dir);
 	b->plan.stats_path = b->stats_path;
+	snprintf(b->phases_path, sizeof(b->phases_path), "%s/phases.csv", b->stats_dir);
+	b->plan.phases_path = b->phases_path;
 	if (b->opt.resume) {
-		err = plan_restore(&b->plan);
-		if (err) {
-			complain("%s was planned with other cells than this build or machine has: start a new run",
-				 b->plan.dir);
-			return EXIT_INVALID;
-		}
+		err = restore(b);
+		if (err)
+			return err;
 	}
 	err = make_dirs(b->plan.dir);
 	if (!err)
@@ -131,7 +171,7 @@ static int open_run(struct bench *b)
 	if (!err)
 		err = plan_save(&b->plan, &b->variants);
 	if (!err && !b->opt.resume)
-		err = manifest_save(&b->plan, &b->opt, &b->variants, false);
+		err = manifest_save(&b->plan, &b->opt, &b->variants, &b->quiet, false);
 	if (err)
 		complain("%s: %s", b->plan.dir, strerror(-err));
 	return err ? EXIT_BUG : 0;
@@ -165,33 +205,62 @@ static void run_block(struct bench *b, unsigned int block)
 		if (b->done[block][position] || cell->failures >= FAILURES_MAX)
 			continue;
 		progress_cell(plan, cell, block, position);
-		result = cell_run(plan, cell, &b->opt, block, position, &b->rows);
+		result = cell_run(plan, cell, &b->opt, block, position, b->tables);
 		b->invalid += result == CELL_FAILED || result == CELL_INVALID;
 		b->timeouts += result == CELL_TIMEOUT;
 	}
 }
 
+/* After the warm-up the counts are known, and how long launches take. */
+static int settle(struct bench *b, double spent)
+{
+	share_calibration(&b->plan);
+	if (!stop_requested)
+		plan_keep_budget(&b->plan, spent);
+	return plan_save(&b->plan, &b->variants);
+}
+
+static bool block_done(const struct bench *b, unsigned int block)
+{
+	size_t i;
+
+	for (i = 0; i < b->plan.ncells; i++)
+		if (!b->done[block][i])
+			return false;
+	return true;
+}
+
 /* Returns 0, or an exit code if the results could not be kept. */
 static int run_blocks(struct bench *b)
 {
+	double begin = clock_seconds();
 	unsigned int block;
 	int err = 0;
 
 	for (block = 0; block <= b->plan.trials && !stop_requested && !err; block++) {
+		if (block_done(b, block))
+			continue;
 		run_block(b, block);
-		err = csv_append(&b->plan, &b->rows);
-		if (!block)
-			share_calibration(&b->plan);
-		if (!err && !block)
-			err = plan_save(&b->plan, &b->variants);
+		err = csv_append(&b->plan, b->tables);
+		if (!block && !err)
+			err = settle(b, clock_seconds() - begin);
 		if (!err && !stop_requested)
-			progress_block(&b->plan, block);
+			progress_block(&b->plan, block, noise_now(&b->plan, block));
 	}
 	if (err)
 		complain("%s: %s; the last block is lost", b->plan.dir, strerror(-err));
 	b->plan.complete = !err && !stop_requested;
 	progress_end(&b->plan);
 	return err ? EXIT_INCOMPLETE : 0;
+}
+
+static size_t left_out(const struct variants *v)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < v->nknown; i++)
+		n += v->known[i].reason[0] != 0;
+	return n;
 }
 
 /* results/latest, swapped in one step. */
@@ -210,45 +279,74 @@ static void point_latest(const struct bench *b)
 	}
 }
 
-/* Statistics are analysis/'s. Without python3 the raw results are still there. */
-static void summarize(const struct bench *b)
+/* Statistics, and so the noise gate, are analysis/'s. Without python3 the raw results are still there. Returns its exit code. */
+static int summarize(const struct bench *b)
 {
+	bool gate = b->plan.trials >= 6 && b->plan.complete;
+	int status = 0;
 	char script[PATH_LEN + 32];
 	pid_t pid;
 
 	snprintf(script, sizeof(script), "%s/analysis/summarize.py", b->opt.root_dir);
 	if (b->opt.no_summary)
-		return;
+		return 0;
 	if (access(script, R_OK) || access("/usr/bin/python3", X_OK)) {
 		complain("no summary: python3 or %s is missing", script);
-		return;
+		return 0;
 	}
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
 		sched_setaffinity(0, sizeof(cpu_set_t), &b->plan.placements[1].cpus);
-		execl("/usr/bin/python3", "python3", "-B", script, b->plan.dir, NULL);
+		execl("/usr/bin/python3", "python3", "-B", script, b->plan.dir, gate ? "--gate" : NULL, NULL);
 		_exit(127);
 	}
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+/* The last line of the screen, and the exit code that goes with it. */
+static int conclude(const struct bench *b, int code, int gate)
+{
+	static const struct { int code; const char *word, *meaning; } words[] = {
+		{ EXIT_OK, "OK", "all cells measured" }, { EXIT_BUG, "FAILED", "a fault of the driver" },
+		{ EXIT_INVALID, "FAILED", "cells failed or did not prove their work" },
+		{ EXIT_NOISY, "NOISY", "the A/A gate failed: native differs from itself, so trust nothing small" },
+		{ EXIT_INCOMPLETE, "INCOMPLETE", "finished launches are kept" },
+		{ EXIT_TIMEOUT, "TIMEOUT", "cells ran out of time" },
+	};
+	size_t i, bad = 0;
+
+	if (!code && gate == EXIT_NOISY)
+		code = EXIT_NOISY;
+	for (i = 0; i < b->plan.ncells; i++)
+		bad += b->plan.cells[i].failures > 0;
+	for (i = 0; i < COUNT(words) && words[i].code != code; i++)
+		;
+	fprintf(stderr, "%s: %s; %zu/%zu cells measured, %zu platforms left out, exit %d\n",
+		i < COUNT(words) ? words[i].word : "FAILED", i < COUNT(words) ? words[i].meaning : "", b->plan.ncells - bad,
+		b->plan.ncells, left_out(&b->variants), code);
+	if (code == EXIT_INCOMPLETE)
+		fprintf(stderr, "next   make bench-resume RUN=%s\n", b->plan.dir);
+	return code;
 }
 
 static int close_run(struct bench *b, int code)
 {
-	int err = plan_save(&b->plan, &b->variants);
+	int err = plan_save(&b->plan, &b->variants), gate;
 
 	if (!err)
-		err = manifest_save(&b->plan, &b->opt, &b->variants, true);
+		err = manifest_save(&b->plan, &b->opt, &b->variants, &b->quiet, true);
 	if (err)
 		complain("%s: %s", b->plan.dir, strerror(-err));
 	point_latest(b);
-	summarize(b);
-	if (code || err)
-		return code ? code : EXIT_INCOMPLETE;
-	if (!b->plan.complete)
-		return EXIT_INCOMPLETE;
-	return b->timeouts ? EXIT_TIMEOUT : b->invalid ? EXIT_INVALID : EXIT_OK;
+	gate = summarize(b);
+	if (!code && (err || !b->plan.complete))
+		code = EXIT_INCOMPLETE;
+	if (!code)
+		code = b->timeouts ? EXIT_TIMEOUT : b->invalid ? EXIT_INVALID : EXIT_OK;
+	return conclude(b, code, gate);
 }
 
 static int prepare(struct bench *b)
@@ -268,12 +366,36 @@ static int prepare(struct bench *b)
 	return err ? err : plan_make(&b->plan, &b->opt, &b->catalog, &b->variants);
 }
 
+static void greet(struct bench *b)
+{
+	const struct quiet *q = &b->quiet;
+
+	doctor_look(&b->findings, &b->opt, &b->variants);
+	fprintf(stderr, "trapgate %s  doctor: %zu problems, %zu notes   (details: make doctor)\n", TRAPGATE_VERSION,
+		b->findings.problems + !q->quiet, b->findings.notes);
+	if (!q->quiet)
+		fprintf(stderr, "  ! others use %.1f CPUs, %.0f %% stolen, load %.1f: waited %.0f s for quiet, going on, flagged\n",
+			q->busy, 100 * q->steal, q->load, q->waited_s);
+	doctor_print(&b->findings, true, stderr);
+}
+
+static int doctor(struct bench *b)
+{
+	quiet_wait(0, &b->quiet);
+	doctor_look(&b->findings, &b->opt, &b->variants);
+	printf("trapgate %s  doctor: %zu problems, %zu notes\n", TRAPGATE_VERSION, b->findings.problems, b->findings.notes);
+	doctor_print(&b->findings, true, stdout);
+	printf("  %c others use %.1f CPUs, %.0f %% stolen, load %.1f\n", b->quiet.quiet ? '+' : '!', b->quiet.busy,
+	       100 * b->quiet.steal, b->quiet.load);
+	return EXIT_OK;
+}
+
 static int measure(struct bench *b)
 {
 	int code;
 
-	if (b->variants.note[0])
-		complain("%s", b->variants.note);
+	quiet_wait(b->opt.quiet_s, &b->quiet);
+	greet(b);
 	b->plan.tsc_hz = tsc_calibrate();
 	code = open_run(b);
 	if (code)
@@ -283,6 +405,7 @@ static int measure(struct bench *b)
 	code = close_run(b, run_blocks(b));
 out:
 	unlink(b->stats_path);
+	unlink(b->phases_path);
 	rmdir(b->stats_dir);
 	return code;
 }
@@ -296,10 +419,14 @@ int main(int argc, char **argv)
 		return EXIT_BUG;
 	if (b.opt.decode)
 		return decode();
+	if (b.opt.filtered)
+		return filter_exec(b.opt.filtered);
 	launch_init();
 	code = prepare(&b);
 	if (code)
 		return code;
+	if (b.opt.doctor)
+		return doctor(&b);
 	if (b.opt.list) {
 		list(&b);
 		return EXIT_OK;

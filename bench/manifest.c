@@ -80,17 +80,16 @@ static json_t *variants_json(const struct variants *v)
 }
 
 /* What a reader must know before believing a number. */
-static json_t *warnings_json(const json_t *machine, const json_t *start, const struct plan *plan)
+static json_t *warnings_json(const json_t *machine, const struct quiet *quiet, const struct plan *plan)
 {
 	const char *module = json_string_value(json_object_get(json_object_get(machine, "kvm"), "module"));
-	double load = json_number_value(json_array_get(json_object_get(start, "load"), 0));
 	json_t *list = json_array();
 
 	if (json_is_string(json_object_get(machine, "hypervisor")))
 		json_array_append_new(list, json_string("the host is itself a virtual machine"));
 	if (module && !strcmp(module, "kvm_pvm"))
 		json_array_append_new(list, json_string("/dev/kvm is kvm_pvm (software): KVM numbers hold for it only"));
-	if (load > 0.5)
+	if (!quiet->quiet)
 		json_array_append_new(list, json_string("the machine was not idle when the run began"));
 	if (json_is_false(json_object_get(json_object_get(machine, "pmu"), "available")))
 		json_array_append_new(list, json_string("no hardware counters"));
@@ -101,12 +100,20 @@ static json_t *warnings_json(const json_t *machine, const json_t *start, const s
 	return list;
 }
 
-static json_t *begin_json(const struct plan *plan, const struct options *opt, const struct variants *v)
+static json_t *quiet_json(const struct quiet *q)
+{
+	return json_pack("{s:b, s:f, s:f, s:f}", "quiet", q->quiet, "waited_s", q->waited_s, "busy_cpus", q->busy,
+			 "steal", q->steal);
+}
+
+static json_t *begin_json(const struct plan *plan, const struct options *opt, const struct variants *v,
+			  const struct quiet *quiet)
 {
 	json_t *machine = machine_describe(plan->tsc_hz), *start = machine_load();
-	json_t *warnings = warnings_json(machine, start, plan);
+	json_t *warnings = warnings_json(machine, quiet, plan);
 
-	return json_pack("{s:i, s:s, s:s, s:o, s:s, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:o, s:i, s:s, s:s, s:o, s:s, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "counters", counters_describe(), "quiet", quiet_json(quiet),
 			 "schema", SCHEMA_VERSION, "run_id", plan->run_id, "host", plan->host, "started", now_json(),
 			 "suite", plan->suite->name, "seed", (json_int_t)plan->seed, "trials", (int)plan->trials,
 			 "command", words_json(opt->argc, opt->argv), "variants", variants_json(v), "git", git_json(opt),
@@ -114,25 +121,65 @@ static json_t *begin_json(const struct plan *plan, const struct options *opt, co
 			 "start", start, "warnings", warnings);
 }
 
-int manifest_save(const struct plan *plan, const struct options *opt, const struct variants *v, bool ended)
+/* The binaries of the run that is gone on with must be these. One that only an extension brings is none of its. */
+int manifest_same_binaries(const struct plan *plan, const struct options *opt)
 {
-	char path[PATH_LEN + 32], tmp[PATH_LEN + 32];
-	json_t *o = NULL;
+	char path[PATH_LEN + 32];
+	json_t *o, *then, *now, *sum;
+	const char *name;
 	int err = 0;
 
 	snprintf(path, sizeof(path), "%s/manifest.json", plan->dir);
-	snprintf(tmp, sizeof(tmp), "%s/manifest.json.tmp", plan->dir);
+	o = json_load_file(path, 0, NULL);
+	then = json_object_get(o, "binaries");
+	now = binaries_json(plan, opt);
+	json_object_foreach(then, name, sum)
+		if (!json_equal(sum, json_object_get(now, name)))
+			err = -ESTALE;
+	json_decref(now);
+	json_decref(o);
+	return err;
+}
+
+static double ticks_of(const json_t *reading, const char *name)
+{
+	return json_number_value(json_object_get(json_object_get(reading, "ticks"), name));
+}
+
+/* What only shows afterwards: time that the hypervisor took. */
+static void add_steal(json_t *o)
+{
+	static const char *const names[] = { "user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal" };
+	const json_t *start = json_object_get(o, "start"), *end = json_object_get(o, "end");
+	double all = 0, stolen = ticks_of(end, "steal") - ticks_of(start, "steal");
+	size_t i;
+
+	for (i = 0; i < COUNT(names); i++)
+		all += ticks_of(end, names[i]) - ticks_of(start, names[i]);
+	if (all > 0 && stolen / all > 0.01)
+		json_array_append_new(json_object_get(o, "warnings"),
+				      json_sprintf("the hypervisor took %.1f %% of the time", 100 * stolen / all));
+}
+
+int manifest_save(const struct plan *plan, const struct options *opt, const struct variants *v, const struct quiet *quiet,
+		  bool ended)
+{
+	char path[PATH_LEN + 32];
+	json_t *o = NULL;
+	int err;
+
+	snprintf(path, sizeof(path), "%s/manifest.json", plan->dir);
 	if (ended)
 		o = json_load_file(path, 0, NULL);
 	if (!o)
-		o = begin_json(plan, opt, v);
+		o = begin_json(plan, opt, v, quiet);
+	json_object_set_new(o, "trials", json_integer(plan->trials));
 	json_object_set_new(o, "ended", ended ? now_json() : json_null());
 	json_object_set_new(o, "end", ended ? machine_load() : json_null());
 	json_object_set_new(o, "complete", json_boolean(plan->complete));
-	if (!o || json_dump_file(o, tmp, JSON_INDENT(1)) || rename(tmp, path)) {
-		err = errno ? -errno : -EIO;
-		unlink(tmp);
-	}
+	if (ended)
+		add_steal(o);
+	err = json_save(o, plan->dir, "manifest.json");
 	json_decref(o);
 	return err;
 }

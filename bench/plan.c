@@ -1,6 +1,5 @@
 /* Suite x workloads x variants x placements -> cells, groups and blocks. Nothing is measured here. */
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +9,22 @@
 
 #include "bench.h"
 
+#define SWEEPS	"fault-size,call-rate,scale-*"
+#define ABLATED	"getpid,getpid-var,read0,open-close,fault-anon,fault-random,fault-cow,mmap-touch-munmap,pipe-pingpong," \
+		"futex-pingpong,signal-self,fork-exec,startup"
+
 const struct suite suites[] = {
-	{ "quick", "six launches a cell: an indication, under four minutes", 6, 15, 2000, 20, false, false, false },
-	{ "standard", "twenty launches a cell", 20, 20, 2000, 30, false, false, false },
-	{ "full", "forty launches a cell, both placements, twins under every platform", 40, 30, 2000, 60, true, true, false },
-	{ "ablation", "six launches a cell; each platform again with each of its optimisations switched off in turn", 6, 10, 1500, 20,
-	  false, false, true },
+	{ .name = "quick", .help = "six launches a cell: an indication, under four minutes",
+	  .trials = 6, .batches = 15, .target_us = 2000, .timeout_s = 20 },
+	{ .name = "standard", .help = "twenty launches a cell",
+	  .trials = 20, .batches = 20, .target_us = 2000, .timeout_s = 30, .levels = true },
+	{ .name = "full", .help = "forty launches a cell, all placements, twins under every platform",
+	  .trials = 40, .batches = 30, .target_us = 2000, .timeout_s = 60, .levels = true, .all_placements = true,
+	  .sandbox_twins = true },
+	{ .name = "ablation", .help = "six launches a cell; each platform again with each of its optimisations switched off in turn",
+	  .trials = 6, .batches = 10, .target_us = 1500, .timeout_s = 20, .ablation = true, .workloads = ABLATED },
+	{ .name = "scaling", .help = "six launches a cell; tasks and processes, sizes of faults, rates of calls, at each level",
+	  .trials = 6, .batches = 10, .target_us = 2000, .timeout_s = 30, .levels = true, .workloads = SWEEPS },
 	{ 0 },
 };
 
@@ -29,81 +38,47 @@ const struct suite *suite_find(const char *name)
 	return NULL;
 }
 
-/* same-cpu: the last CPU we may use, the driver itself stays on the first. free: all of them. */
-static void placements_make(struct plan *plan)
+static void name_params(struct cell *cell)
 {
-	cpu_set_t all;
-	int cpu, first = -1, last = 0;
+	const struct workload_info *w = cell->workload;
+	char level[NAME_LEN] = "";
 
-	sched_getaffinity(0, sizeof(all), &all);
-	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &all))
-			continue;
-		if (first < 0)
-			first = cpu;
-		last = cpu;
-	}
-	plan->placements[0] = (struct placement){ .name = "same-cpu", .bit = PLACE_SAME };
-	CPU_ZERO(&plan->placements[0].cpus);
-	CPU_SET(last, &plan->placements[0].cpus);
-	/* With one CPU there is no second placement. */
-	plan->placements[1] = (struct placement){ .name = "free", .bit = first == last ? 0 : PLACE_FREE, .cpus = all };
-}
-
-static bool selected(const struct workload_info *w, const char *list)
-{
-	char *copy, *save = NULL, *item;
-	bool hit = false;
-
-	if (!list)
-		return true;
-	copy = strdup(list);
-	for (item = strtok_r(copy, ", ", &save); item && !hit; item = strtok_r(NULL, ", ", &save))
-		hit = !fnmatch(item, w->name, 0);
-	free(copy);
-	return hit;
-}
-
-/* Each item of the list must match something: a typing error that silently measures nothing is the worst answer. */
-static int check_selection(const char *list, const struct catalog *cat)
-{
-	const char *names[256], *near;
-	char *copy = list ? strdup(list) : NULL, *save = NULL, *item;
-	size_t i, n = cat->count < COUNT(names) ? cat->count : COUNT(names);
-	int err = 0;
-
-	for (i = 0; i < n; i++)
-		names[i] = cat->items[i].name;
-	for (item = copy ? strtok_r(copy, ", ", &save) : NULL; item && !err; item = strtok_r(NULL, ", ", &save)) {
-		for (i = 0; i < cat->count && fnmatch(item, cat->items[i].name, 0); i++)
-			;
-		if (i < cat->count)
-			continue;
-		near = suggest(item, names, n);
-		complain("no workload called %s%s%s%s", item, near ? "; did you mean " : "",
-			 near ? near : "", near ? "?" : "");
-		err = EXIT_USAGE;
-	}
-	free(copy);
-	return err;
+	if (cell->param)
+		snprintf(level, sizeof(level), "%s=%llu", w->param_name, (unsigned long long)cell->param);
+	snprintf(cell->params, sizeof(cell->params), "%.40s%s%s", level[0] ? level : cell->twin ? "" : w->params,
+		 level[0] && cell->twin ? ";" : "", cell->twin ? "twin=1" : "");
 }
 
 static int add_cell(struct plan *plan, const struct cell *cell)
 {
-	struct cell *cells = reallocarray(plan->cells, plan->ncells + 1, sizeof(*cells));
+	struct cell *cells = reallocarray(plan->cells, plan->ncells + 1, sizeof(*cells)), *new;
 
 	if (!cells)
 		return -ENOMEM;
 	plan->cells = cells;
-	cells[plan->ncells] = *cell;
-	cells[plan->ncells].group = plan->ngroups - 1;
-	cells[plan->ncells].floor = -1;
+	new = &cells[plan->ncells];
+	*new = *cell;
+	new->group = plan->ngroups - 1;
+	new->floor = -1;
+	new->batches = plan->batches;
+	new->times = calloc(plan->trials + 1, sizeof(*new->times));
+	if (!new->times)
+		return -ENOMEM;
+	name_params(new);
 	plan->groups[plan->ngroups - 1].count++;
 	plan->ncells++;
 	return 0;
 }
 
-/* A group: one workload in one placement under each variant that `cell` allows. */
+/* Other programs than the platforms are there to be compared with them; a twin needs no such company. */
+static bool left_out(const struct cell *cell, const struct plan *plan)
+{
+	if (cell->twin && (!strcmp(cell->variant->platform, "native-aa") || cell->variant->filtered))
+		return true;
+	return !cell->needed && !cell_wanted(cell, plan->filter);
+}
+
+/* A group: one workload in one placement under each variant that `cell` allows. Empty ones go again. */
 static int add_group(struct plan *plan, struct cell cell, const struct variants *v, size_t nvariants)
 {
 	struct group *groups = reallocarray(plan->groups, plan->ngroups + 1, sizeof(*groups));
@@ -116,31 +91,66 @@ static int add_group(struct plan *plan, struct cell cell, const struct variants 
 	groups[plan->ngroups++] = (struct group){ .first = plan->ncells };
 	for (i = 0; i < nvariants && !err; i++) {
 		cell.variant = &v->items[i];
-		if (cell.twin && !strcmp(cell.variant->platform, "native-aa"))
+		if (!left_out(&cell, plan))
+			err = add_cell(plan, &cell);
+	}
+	if (!err && !plan->groups[plan->ngroups - 1].count)
+		plan->ngroups--;
+	return err;
+}
+
+static bool placed(const struct plan *plan, const struct workload_info *w, const struct placement *p)
+{
+	bool every = plan->suite->all_placements && w->class != CLASS_FLOOR && w->kind == KIND_PROGRAM;
+
+	if (!p->bit || (plan->places && !selected(p->name, plan->places)))
+		return false;
+	if (p->bit & (PLACE_SMT | PLACE_LLC))
+		return (w->placements & PLACE_FREE || every) && (plan->suite->all_placements || plan->places);
+	return every || w->placements & p->bit;
+}
+
+static int add_level(struct plan *plan, const struct workload_info *w, const struct variants *v, uint64_t param)
+{
+	size_t i, nvariants = w->class == CLASS_FLOOR ? 1 : v->count;
+	struct cell cell = { .workload = w, .param = param };
+	int err = 0;
+
+	for (i = 0; i < PLACEMENTS && !err; i++) {
+		cell.placement = &plan->placements[i];
+		if (!placed(plan, w, cell.placement))
 			continue;
-		err = add_cell(plan, &cell);
+		cell.twin = false;
+		err = add_group(plan, cell, v, nvariants);
+		cell.twin = true;
+		if (!err && w->has_twin && !param && (i == 0 || plan->suite->sandbox_twins))
+			err = add_group(plan, cell, v, plan->suite->sandbox_twins ? nvariants : 1);
 	}
 	return err;
 }
 
 static int add_workload(struct plan *plan, const struct workload_info *w, const struct variants *v)
 {
-	bool both = plan->suite->both_placements && w->class != CLASS_FLOOR && w->kind == KIND_PROGRAM;
-	size_t i, nvariants = w->class == CLASS_FLOOR ? 1 : v->count;
-	struct cell cell = { .workload = w };
+	size_t i;
 	int err = 0;
 
-	for (i = 0; i < PLACEMENTS && !err; i++) {
-		cell.placement = &plan->placements[i];
-		if (!cell.placement->bit || !(both || w->placements & cell.placement->bit))
-			continue;
-		cell.twin = false;
-		err = add_group(plan, cell, v, nvariants);
-		cell.twin = true;
-		if (!err && w->has_twin && (i == 0 || plan->suite->sandbox_twins))
-			err = add_group(plan, cell, v, plan->suite->sandbox_twins ? nvariants : 1);
-	}
+	if (!w->param_name[0])
+		return add_level(plan, w, v, 0);
+	for (i = 0; i < SAMPLE_LEVELS && w->levels[i] && !err; i++)
+		err = add_level(plan, w, v, w->levels[i]);
 	return err;
+}
+
+/* A sweep takes long: it is measured where the suite is made for it, or where somebody asks for it by name. */
+static bool in_suite(const struct plan *plan, const struct workload_info *w)
+{
+	const char *asked = plan->workloads ? plan->workloads : plan->filter ? NULL : plan->suite->workloads;
+
+	if (w->param_name[0] && !plan->suite->levels && !plan->workloads && !plan->filter)
+		return false;
+	if (!plan->workloads && !plan->filter && plan->suite->workloads && w->class == CLASS_FLOOR)
+		return false;
+	return selected(w->name, asked);
 }
 
 static long find_floor(const struct plan *plan, const struct floor_choice *f)
@@ -152,6 +162,20 @@ static long find_floor(const struct plan *plan, const struct floor_choice *f)
 		    !strcmp(plan->cells[i].placement->name, f->placement))
 			return i;
 	return -1;
+}
+
+/* Whatever placements were asked for: a cell's floor may have its own. */
+static int add_floor(struct plan *plan, const struct workload_info *w, const struct variants *v, const char *placement)
+{
+	struct cell cell = { .workload = w, .needed = true };
+	size_t i;
+
+	for (i = 0; i < PLACEMENTS; i++) {
+		cell.placement = &plan->placements[i];
+		if (cell.placement->bit && !strcmp(cell.placement->name, placement))
+			return add_group(plan, cell, v, 1);
+	}
+	return 0;
 }
 
 /* Floors come last, so that a filtered run adds just those its cells need. */
@@ -167,7 +191,7 @@ static int add_floors(struct plan *plan, const struct catalog *cat, const struct
 			continue;
 		w = catalog_find(cat, f.workload);
 		if (w && find_floor(plan, &f) < 0) {
-			err = add_workload(plan, w, v);
+			err = add_floor(plan, w, v, f.placement);
 			if (err)
 				return err;
 		}
@@ -213,16 +237,27 @@ static void take_settings(struct plan *plan, const struct options *opt)
 		plan->seed = time(NULL);
 	plan->trials = opt->trials ? opt->trials : plan->suite->trials;
 	plan->timeout_s = opt->timeout_s ? opt->timeout_s : plan->suite->timeout_s;
-	plan->subset = opt->workloads || opt->platforms;
+	plan->subset = opt->workloads || opt->platforms || opt->placements || opt->filter;
 	plan->platforms = opt->platforms;
 	plan->workloads = opt->workloads;
+	plan->places = opt->placements;
+	plan->filter = opt->filter;
+	plan->budget_s = opt->budget_s;
+	plan->batches = plan->suite->batches;
+	plan->counters = !opt->no_counters;
+	plan->phases = opt->phases;
 	plan->knobs = (const char *const *)opt->knobs;
 	plan->nknobs = opt->nknobs;
 }
 
 static int unknown_suite(const char *name)
 {
-	const char *near = suggest(name, (const char *const[]){ "quick", "standard", "full", "ablation" }, 4);
+	const char *names[COUNT(suites)], *near;
+	size_t n;
+
+	for (n = 0; suites[n].name; n++)
+		names[n] = suites[n].name;
+	near = suggest(name, names, n);
 
 	complain("no suite called %s%s%s%s", name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 	return EXIT_USAGE;
@@ -237,19 +272,19 @@ int plan_make(struct plan *plan, const struct options *opt, const struct catalog
 	plan->suite = suite_find(opt->suite);
 	if (!plan->suite)
 		return unknown_suite(opt->suite);
-	err = check_selection(opt->workloads, cat);
+	placements_make(plan);
+	err = selection_check(opt, cat, v, plan);
 	if (err)
 		return err;
 	take_settings(plan, opt);
 	name_run(plan, opt);
-	placements_make(plan);
 	for (i = 0; i < cat->count && !err; i++)
-		if (selected(&cat->items[i], opt->workloads))
+		if (in_suite(plan, &cat->items[i]))
 			err = add_workload(plan, &cat->items[i], v);
 	if (!err)
 		err = add_floors(plan, cat, v);
 	if (!err && !plan->ncells) {
-		complain("nothing to measure: the workloads chosen need a second CPU");
+		complain("nothing to measure: no workload of those chosen runs in the placements that are left");
 		return EXIT_USAGE;
 	}
 	if (!err)
@@ -261,13 +296,13 @@ int plan_make(struct plan *plan, const struct options *opt, const struct catalog
 
 static double cell_guess(const struct plan *plan, const struct cell *cell)
 {
-	double measured = plan->suite->batches * plan->suite->target_us / 1e6;
+	double measured = plan->batches * plan->suite->target_us / 1e6;
 
 	if (cell->seconds > 0)
 		return cell->seconds;
 	if (cell->failures)
 		return 0;
-	return measured * 1.4 + (cell->variant->sandboxed ? 0.05 : 0.01);
+	return measured * (plan->counters ? 1.7 : 1.4) + (cell->variant->sandboxed ? 0.05 : 0.01);
 }
 
 double plan_estimate(const struct plan *plan, unsigned int block, unsigned int position)
@@ -278,6 +313,31 @@ double plan_estimate(const struct plan *plan, unsigned int block, unsigned int p
 		for (; position < plan->ncells; position++)
 			left += cell_guess(plan, &plan->cells[plan->order[block][position]]);
 	return left;
+}
+
+/*
+ * Once, after the warm-up, on what launches have taken and never on what they measured: rounds go first, down to six, below
+ * which there is no interval; then batches.
+ */
+void plan_keep_budget(struct plan *plan, double spent)
+{
+	double left = plan_estimate(plan, 1, 0), room = plan->budget_s - spent, round = left / plan->trials;
+	unsigned int least = plan->trials < 6 ? plan->trials : 6, fit;
+	size_t i;
+
+	if (!plan->budget_s || left <= room)
+		return;
+	fit = room > 0 ? room / round : 0;
+	plan->trials = fit < least ? least : fit;
+	complain("budget of %ld s: %u launches a cell", plan->budget_s, plan->trials);
+	if (fit >= least)
+		return;
+	for (i = 0; i < plan->ncells; i++)
+		if (plan->cells[i].batches > 5)
+			plan->cells[i].batches = 5 + (plan->cells[i].batches - 5) * (room > 0 ? room / (round * least) : 0);
+	plan->batches = 5;
+	complain("it is too small for these cells even so: shorter launches, and about %.0f s over; choose fewer cells",
+		 round * least * 0.6 - room);
 }
 
 void plan_show(const struct plan *plan, const struct variants *v)
@@ -294,7 +354,7 @@ void plan_show(const struct plan *plan, const struct variants *v)
 	for (g = 0; g < plan->ngroups; g++) {
 		const struct cell *c = &plan->cells[plan->groups[g].first];
 
-		printf("%-22s %-8s %-6s", c->workload->name, c->placement->name, c->twin ? "twin" : "");
+		printf("%-22s %-11s %-16s", c->workload->name, c->placement->name, c->params);
 		for (i = 0; i < plan->groups[g].count; i++)
 			printf(" %s%s%s", c[i].variant->platform, c[i].variant->knobs[0] ? ":" : "", c[i].variant->knobs);
 		putchar('\n');

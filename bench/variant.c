@@ -1,5 +1,5 @@
 /*
- * Who is compared: native, its A/A twin, and the platforms of the sentry beside this binary that can run here.
+ * Who is compared: native, its A/A twin, native under a filter, and the platforms of the sentry beside this binary that can run here.
  *
  * The sentry is asked (`trapgate platforms --json`), never linked: the driver measures it as a process, as it would a
  * peer. Without a sentry, native and the floors are still measured.
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -115,6 +116,7 @@ static void add_variant(struct variants *v, const char *platform, const char *kn
 	memset(item, 0, sizeof(*item));
 	snprintf(item->platform, sizeof(item->platform), "%s", platform);
 	item->sandboxed = strncmp(platform, "native", 6);
+	item->filtered = !strcmp(platform, "native-seccomp");
 	snprintf(item->knobs, sizeof(item->knobs), "%s", knobs);
 	for (i = 0; item->sandboxed && i < opt->nknobs; i++)
 		if (knob_belongs(v, opt->knobs[i], platform))
@@ -186,7 +188,7 @@ static int add_asked(struct variants *v, char *item, const struct options *opt)
 
 	if (knobs)
 		*knobs++ = 0;
-	if (!strcmp(item, "native") || !strcmp(item, "native-aa"))
+	if (!strcmp(item, "native") || !strcmp(item, "native-aa") || !strcmp(item, "native-seccomp"))
 		return 0;
 	p = known_platform(v, item);
 	if (!p)
@@ -199,6 +201,22 @@ static int add_asked(struct variants *v, char *item, const struct options *opt)
 	return 0;
 }
 
+/* What a filter alone costs, where the kernel has filters. */
+static void add_filtered(struct variants *v, const struct options *opt)
+{
+	struct platform_state *p;
+
+	if (prctl(PR_GET_SECCOMP) >= 0) {
+		add_variant(v, "native-seccomp", "", opt);
+		return;
+	}
+	if (v->nknown >= COUNT(v->known))
+		return;
+	p = &v->known[v->nknown++];
+	snprintf(p->name, sizeof(p->name), "native-seccomp");
+	snprintf(p->reason, sizeof(p->reason), "this kernel has no seccomp");
+}
+
 /* Returns 0 or an exit code, having said why. */
 int variants_make(struct variants *v, const struct options *opt)
 {
@@ -209,6 +227,7 @@ int variants_make(struct variants *v, const struct options *opt)
 	learn_platforms(v, opt->build_dir);
 	add_variant(v, "native", "", opt);
 	add_variant(v, "native-aa", "", opt);
+	add_filtered(v, opt);
 	if (!opt->platforms) {
 		for (i = 0; i < v->nknown; i++)
 			if (!v->known[i].reason[0])

@@ -31,7 +31,7 @@ static inline void mailbox_post(u32 *word, u32 value)
 static inline void mailbox_wake(u32 *word, u32 value)
 {
 	mailbox_post(word, value);
-	sys4(__NR_futex, word, FUTEX_WAKE, 1, 0);
+	bare4(__NR_futex, word, FUTEX_WAKE, 1, 0);
 }
 
 static inline void mailbox_sleep(u32 *word, u32 until)
@@ -39,7 +39,7 @@ static inline void mailbox_sleep(u32 *word, u32 until)
 	u32 seen;
 
 	while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) != until)
-		sys4(__NR_futex, word, FUTEX_WAIT, seen, 0);
+		bare4(__NR_futex, word, FUTEX_WAIT, seen, 0);
 }
 
 #endif

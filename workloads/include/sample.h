@@ -14,9 +14,18 @@
 #include <stdint.h>
 
 #define SAMPLE_MAGIC	0x454c504d41534754ull	/* "TGSAMPLE" */
-#define SAMPLE_VERSION	1
-#define SAMPLE_BYTES	4096
-#define SAMPLE_MAX	478			/* batches that fit */
+#define SAMPLE_VERSION	2
+#define SAMPLE_BYTES	8192
+#define SAMPLE_MAX	448			/* batches that fit */
+#define SAMPLE_LEVELS	14			/* levels of a parameter */
+#define SAMPLE_STAMPS	192			/* operations with a time stamp on both sides */
+
+/*
+ * Bins of the histogram: below 16 ticks one a tick, above 16 bins an octave, so that a bin is 6 % wide at most.
+ * What takes 2^44 ticks or more is in the last one.
+ */
+#define SAMPLE_BIN_BITS	4
+#define SAMPLE_BINS	((44 - SAMPLE_BIN_BITS + 1) << SAMPLE_BIN_BITS)
 
 /* How far the workload came. Only SAMPLE_DONE carries samples. */
 enum sample_state {
@@ -70,14 +79,64 @@ struct sample_page {
 	uint32_t clock;				/* enum sample_clock */
 	uint32_t error;				/* errno */
 	uint32_t line;				/* in the workload's source file */
-	uint32_t pad;
+
+	/*
+	 * 1: a single process whose operations make `traps` system calls each and no other, so that a sentry must have
+	 * counted exactly ops * traps + calls of them.
+	 */
+	uint32_t exact;
+	uint64_t calls;				/* made outside the operations, the last write and the exit included */
+
+	/* A parameter, if it takes one. Description: its name, its levels, and the one to take where only one is. */
+	char param_name[16];
+	uint64_t param;				/* described: the usual level; done: the level that ran */
+	uint64_t levels[SAMPLE_LEVELS];		/* ends with 0 */
+
+	/* Passes after the timed batches, each only if asked for. */
+	uint64_t counted;			/* operations between the two signs (run.c): hardware and software counters */
+	uint64_t alone;				/* operations timed one by one: in hist[] */
+	uint64_t overhead;			/* what timing one by one itself takes: median in ticks, part of hist[] */
+	uint64_t stamps;			/* operations with two stamps; hist[] is then not used */
+	uint64_t spare[8];
+
 	uint64_t ticks[SAMPLE_MAX];		/* duration of each timed batch */
+	union {
+		uint32_t hist[SAMPLE_BINS];	/* operations in a bin; see sample_bin() */
+		struct { uint64_t before, after; } stamp[SAMPLE_STAMPS];	/* TSC right before and behind the trap */
+	};
+	unsigned char rest[SAMPLE_BYTES - 512 - 8 * SAMPLE_MAX - 16 * SAMPLE_STAMPS];
 };
+
+static inline uint32_t sample_bin(uint64_t ticks)
+{
+	uint32_t octave;
+
+	if (ticks < 1u << SAMPLE_BIN_BITS)
+		return (uint32_t)ticks;
+	if (ticks >> 44)
+		return SAMPLE_BINS - 1;
+	octave = 63 - (uint32_t)__builtin_clzll(ticks) - SAMPLE_BIN_BITS;
+	return (octave << SAMPLE_BIN_BITS) + (uint32_t)(ticks >> octave);
+}
+
+/* The least number of ticks in a bin; a bin ends where the next begins. */
+static inline uint64_t sample_bin_low(uint32_t bin)
+{
+	uint32_t octave = bin >> SAMPLE_BIN_BITS;
+
+	if (!octave)
+		return bin;
+	return (uint64_t)((bin & ((1u << SAMPLE_BIN_BITS) - 1)) | 1u << SAMPLE_BIN_BITS) << (octave - 1);
+}
 
 _Static_assert(offsetof(struct sample_page, class) == 176, "sample page ABI");
 _Static_assert(offsetof(struct sample_page, inner) == 200, "sample page ABI");
 _Static_assert(offsetof(struct sample_page, clock) == 256, "sample page ABI");
-_Static_assert(offsetof(struct sample_page, ticks) == 272, "sample page ABI");
+_Static_assert(offsetof(struct sample_page, exact) == 268, "sample page ABI");
+_Static_assert(offsetof(struct sample_page, param) == 296, "sample page ABI");
+_Static_assert(offsetof(struct sample_page, ticks) == 512, "sample page ABI");
+_Static_assert(offsetof(struct sample_page, hist) == 512 + 8 * SAMPLE_MAX, "sample page ABI");
+_Static_assert(SAMPLE_BINS * 4 <= 16 * SAMPLE_STAMPS, "the bins fit");
 _Static_assert(sizeof(struct sample_page) == SAMPLE_BYTES, "sample page ABI");
 
 #endif

@@ -1,8 +1,9 @@
 /*
  * Raw system calls without libc.
  *
- * sysN() always calls: for set-up and tear-down. trapN() is the call that a workload measures; in the twin (-DTWIN) the
- * same registers are loaded and only the `syscall` instruction is missing. Results are the kernel's: value or -errno.
+ * sysN() always calls, and is counted (workload_calls): for set-up and tear-down. trapN() is the call that a workload
+ * measures; in the twin (-DTWIN) the same registers are loaded and only the `syscall` instruction is missing. bareN() is
+ * sysN() without the count. Results are the kernel's: value or -errno.
  */
 #ifndef WORKLOADS_SYS_H
 #define WORKLOADS_SYS_H
@@ -23,6 +24,8 @@ typedef uint64_t u64;
 #define TRAP_INSN	"syscall"
 #endif
 
+extern u64 workload_calls;			/* of this process, so far */
+
 #define SYS_CALL(insn, nr, a, b, c, d, e, f) ({						\
 	register long r10_ __asm__("r10") = (long)(d);					\
 	register long r8_ __asm__("r8") = (long)(e);					\
@@ -34,12 +37,14 @@ typedef uint64_t u64;
 	ret_;										\
 })
 
-#define sys6(nr, a, b, c, d, e, f)	SYS_CALL("syscall", nr, a, b, c, d, e, f)
-#define sys4(nr, a, b, c, d)		SYS_CALL("syscall", nr, a, b, c, d, 0, 0)
-#define sys3(nr, a, b, c)		SYS_CALL("syscall", nr, a, b, c, 0, 0, 0)
-#define sys2(nr, a, b)			SYS_CALL("syscall", nr, a, b, 0, 0, 0, 0)
-#define sys1(nr, a)			SYS_CALL("syscall", nr, a, 0, 0, 0, 0, 0)
-#define sys0(nr)			SYS_CALL("syscall", nr, 0, 0, 0, 0, 0, 0)
+#define sys6(nr, a, b, c, d, e, f)	(workload_calls++, SYS_CALL("syscall", nr, a, b, c, d, e, f))
+#define sys4(nr, a, b, c, d)		(workload_calls++, SYS_CALL("syscall", nr, a, b, c, d, 0, 0))
+#define sys3(nr, a, b, c)		(workload_calls++, SYS_CALL("syscall", nr, a, b, c, 0, 0, 0))
+#define sys2(nr, a, b)		(workload_calls++, SYS_CALL("syscall", nr, a, b, 0, 0, 0, 0))
+#define sys1(nr, a)		(workload_calls++, SYS_CALL("syscall", nr, a, 0, 0, 0, 0, 0))
+#define sys0(nr)		(workload_calls++, SYS_CALL("syscall", nr, 0, 0, 0, 0, 0, 0))
+
+#define bare4(nr, a, b, c, d)		SYS_CALL("syscall", nr, a, b, c, d, 0, 0)
 
 #define trap6(nr, a, b, c, d, e, f)	SYS_CALL(TRAP_INSN, nr, a, b, c, d, e, f)
 #define trap4(nr, a, b, c, d)		SYS_CALL(TRAP_INSN, nr, a, b, c, d, 0, 0)

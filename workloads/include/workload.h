@@ -17,6 +17,11 @@ struct workload {
 	unsigned int placements;		/* bits of enum sample_placement */
 	unsigned int traps;			/* see struct sample_page */
 	u64 fixed_inner;			/* 0: calibrated */
+	bool exact;				/* see struct sample_page */
+
+	const char *param_name;			/* NULL: takes no parameter */
+	const u64 *levels;			/* its levels, at most SAMPLE_LEVELS - 1, then 0 */
+	u64 param;				/* the usual one */
 
 	void (*setup)(void);			/* once, untimed; may be NULL, like prepare, cleanup and finish */
 	void (*prepare)(u64 n);			/* before each batch, untimed */
@@ -30,6 +35,7 @@ extern const struct workload workload;
 /* Set by lib/start.c (freestanding) or lib/hosted.c before setup(). */
 extern char **workload_argv;
 extern unsigned long *workload_auxv;		/* freestanding programs only, else NULL */
+extern u64 workload_param;			/* the level to run, before setup() */
 
 int workload_main(int argc, char **argv);
 

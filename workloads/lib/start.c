@@ -18,11 +18,13 @@ void start_c(unsigned long *sp)
 	int argc = (int)sp[0];
 	char **argv = (char **)(sp + 1);
 	unsigned long *p = sp + 2 + argc;
+	int status;
 
 	while (*p)
 		p++;
 	workload_auxv = p + 1;
-	sys1(__NR_exit_group, workload_main(argc, argv));
+	status = workload_main(argc, argv);
+	sys1(__NR_exit_group, status);
 	__builtin_unreachable();
 }
 

@@ -13,6 +13,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "clock-gettime-raw", .help = "one clock_gettime(CLOCK_MONOTONIC) by system call",
-	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 1,
+	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 1, .exact = true,
 	.batch = batch,
 };

@@ -31,6 +31,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "epoll-pipe", .help = "write of a byte to a pipe, epoll_wait, read",
-	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 3,
+	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 3, .exact = true,
 	.setup = setup, .batch = batch,
 };

@@ -28,6 +28,6 @@ static void cleanup(u64 n)
 
 const struct workload workload = {
 	.name = "fault-anon", .help = "first touch of one page of anonymous memory, in order",
-	.class = CLASS_FAULT, .placements = PLACE_SAME | PLACE_FREE, .fixed_inner = 2048,
+	.class = CLASS_FAULT, .placements = PLACE_SAME | PLACE_FREE, .exact = true, .fixed_inner = 2048,
 	.prepare = prepare, .batch = batch, .cleanup = cleanup,
 };

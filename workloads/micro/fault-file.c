@@ -45,6 +45,6 @@ static void cleanup(u64 n)
 
 const struct workload workload = {
 	.name = "fault-file", .help = "first read of one page of a private mapping of a cached file",
-	.class = CLASS_FAULT, .placements = PLACE_SAME, .fixed_inner = PAGES,
+	.class = CLASS_FAULT, .placements = PLACE_SAME, .exact = true, .fixed_inner = PAGES,
 	.setup = setup, .prepare = prepare, .batch = batch, .cleanup = cleanup,
 };

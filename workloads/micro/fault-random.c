@@ -36,6 +36,6 @@ static void cleanup(u64 n)
 
 const struct workload workload = {
 	.name = "fault-random", .help = "first touch of one page in random order, a quarter of a 32 MiB region",
-	.class = CLASS_FAULT, .placements = PLACE_SAME, .fixed_inner = 2048,
+	.class = CLASS_FAULT, .placements = PLACE_SAME, .exact = true, .fixed_inner = 2048,
 	.prepare = prepare, .batch = batch, .cleanup = cleanup,
 };

@@ -23,6 +23,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "getpid-var", .help = "one getpid; number loaded from memory, so no mov pattern to patch",
-	.class = CLASS_SYSCALL, .placements = PLACE_SAME | PLACE_FREE, .traps = 1,
+	.class = CLASS_SYSCALL, .placements = PLACE_SAME | PLACE_FREE, .traps = 1, .exact = true,
 	.setup = setup, .batch = batch,
 };

@@ -22,6 +22,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "getpid", .help = "one getpid; number in mov $imm,%eax right before syscall",
-	.class = CLASS_SYSCALL, .placements = PLACE_SAME | PLACE_FREE, .traps = 1,
+	.class = CLASS_SYSCALL, .placements = PLACE_SAME | PLACE_FREE, .traps = 1, .exact = true,
 	.setup = setup, .batch = batch,
 };

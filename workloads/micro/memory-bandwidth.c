@@ -39,6 +39,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "memory-bandwidth", .help = "copy of 1 MiB within 32 MiB of resident memory",
-	.class = CLASS_CPU, .placements = PLACE_SAME | PLACE_FREE,
+	.class = CLASS_CPU, .placements = PLACE_SAME | PLACE_FREE, .exact = true,
 	.setup = setup, .batch = batch,
 };

@@ -15,6 +15,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "mmap-munmap", .help = "mmap and munmap of 64 KiB of anonymous memory, untouched",
-	.class = CLASS_FAULT, .placements = PLACE_SAME, .traps = 2,
+	.class = CLASS_FAULT, .placements = PLACE_SAME, .traps = 2, .exact = true,
 	.batch = batch,
 };

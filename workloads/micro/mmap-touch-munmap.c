@@ -24,6 +24,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "mmap-touch-munmap", .help = "mmap of 64 KiB, a write to each of 16 pages, munmap",
-	.class = CLASS_FAULT, .placements = PLACE_SAME, .traps = 2,
+	.class = CLASS_FAULT, .placements = PLACE_SAME, .traps = 2, .exact = true,
 	.batch = batch,
 };

@@ -15,6 +15,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "open-close", .help = "open for reading and close of the program's own file",
-	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 2,
+	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 2, .exact = true,
 	.batch = batch,
 };

@@ -12,6 +12,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "sched-yield", .help = "one sched_yield with nothing else to run",
-	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 1,
+	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 1, .exact = true,
 	.batch = batch,
 };

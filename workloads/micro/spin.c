@@ -15,6 +15,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "spin", .help = "a thousand dependent multiplications in registers",
-	.class = CLASS_CPU, .placements = PLACE_SAME | PLACE_FREE,
+	.class = CLASS_CPU, .placements = PLACE_SAME | PLACE_FREE, .exact = true,
 	.batch = batch,
 };

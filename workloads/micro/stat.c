@@ -13,6 +13,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "stat", .help = "one stat of the program's own file",
-	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 1,
+	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 1, .exact = true,
 	.batch = batch,
 };

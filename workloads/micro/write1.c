@@ -20,6 +20,6 @@ static u64 batch(u64 n)
 
 const struct workload workload = {
 	.name = "write1", .help = "one write of 1 byte to /dev/null",
-	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 1,
+	.class = CLASS_SYSCALL, .placements = PLACE_SAME, .traps = 1, .exact = true,
 	.setup = setup, .batch = batch,
 };
