@@ -259,3 +259,44 @@ def test_tables_sort(page):
     assert len([1 for a, b in zip(names, names[1:]) if a != b]) == len(set(names)) - 1 > 3         # equal names stand together
     state = b.run("return [...document.querySelectorAll('table.sortable')[0].tHead.rows[0].cells].map(c => c.getAttribute('aria-sort'))")
     assert state.count("ascending") == 1 and state[1] == "ascending"
+
+
+def test_unpublishable_runs_say_so(tmp_path):
+    """R18: a run that nothing explains is marked."""
+    make = made_up.Maker()
+    make.group("getpid", {"native": 100, "systrap": 700})
+    run = rundata.Run(make.write(tmp_path / "run", git={"commit": None, "dirty": None}))
+    assert report.unpublishable(run.manifest) == ["the source commit is not known"]
+    assert any(kind == "unpublishable" for kind, _ in report.banners(run, False, ""))
+    fine = rundata.Run(make.write(tmp_path / "fine"))
+    assert report.unpublishable(fine.manifest) == [] and [k for k, _ in report.banners(fine, False, "")] == ["limits"]
+
+
+def test_extension_is_shown(tmp_path):
+    """R28: launches added after a look at the numbers are on the first page."""
+    make = made_up.Maker()
+    make.group("getpid", {"native": 100, "systrap": 700})
+    run = rundata.Run(make.write(tmp_path / "run"))
+    run.plan["extensions"] = [{"from": 6, "to": 20, "at": "2026-11-22T10:00:00Z"}]
+    assert ("extended", True) in [(kind, "from 6 to 20" in text) for kind, text in report.banners(run, False, "")]
+
+
+def test_counters_get_no_verdict(rich):
+    """R25: host calls and the like are shown, but nothing is faster or slower by them."""
+    folder, _ = rich
+    rows = rundata.read_csv(folder / "summary.csv")
+    assert {r["verdict"] for r in rows if r["metric"] == "host_calls_per_op" and r["platform"] == "systrap"} == {""}
+    assert {r["metric"] for r in rundata.read_csv(folder / "comparisons.csv")} == {"ns_per_op"}
+
+
+@needs_jinja
+def test_missing_counters_have_reasons(tmp_path):
+    """R32: what this machine cannot count is named with the reason, and is nowhere 0."""
+    make = made_up.Maker()
+    make.group("getpid", {"native": 100, "systrap": 700})
+    folder = make.write(tmp_path / "run", counters={"task_clock": "ok", "cycles": "n/a(ENOENT: no PMU in this VM)"})
+    run = rundata.Run(folder)
+    summary.write(summary.summarize(run), folder)
+    path, notice = report.write(run, summary.summarize(run), comparisons.write(run, folder))
+    text = (folder / "report.html").read_text()
+    assert not notice and "cycles n/a(ENOENT: no PMU in this VM)" in text and "task_clock" not in text.split("<pre>")[0]
