@@ -13,7 +13,7 @@ import sys
 import stats
 
 ALPHA = 0.05
-PAIRS = 10                              # launches a side
+PAIRS = 10  # launches a side
 TRIALS = 600
 SEED = 20261122
 
@@ -31,6 +31,7 @@ def read(path):
 
 def rank_sum(a, b):
     from scipy.stats import mannwhitneyu
+
     return mannwhitneyu(a, b).pvalue <= ALPHA
 
 
@@ -51,12 +52,12 @@ def paired(a, b):
 
 
 def one_after_the_other(window, rng):
-    return window[:len(window) // 2], window[len(window) // 2:]
+    return window[: len(window) // 2], window[len(window) // 2 :]
 
 
 def in_random_order(window, rng):
     """Pairs of neighbours, each in an order that is drawn."""
-    pairs = [window[i:i + 2] for i in range(0, len(window), 2)]
+    pairs = [window[i : i + 2] for i in range(0, len(window), 2)]
     for pair in pairs:
         rng.shuffle(pair)
     return [a for a, _ in pairs], [b for _, b in pairs]
@@ -77,7 +78,7 @@ def false_positives(launches, size, divide, method, trials=TRIALS, seed=SEED):
     found = 0
     for _ in range(trials):
         start = rng.randrange(len(launches) - 2 * size + 1)
-        found += bool(method(*divide(launches[start:start + 2 * size], rng)))
+        found += bool(method(*divide(launches[start : start + 2 * size], rng)))
     return found / trials
 
 

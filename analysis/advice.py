@@ -7,9 +7,10 @@ is about platforms that `trapgate run --platform=` takes.
 
 import math
 
-import plots
+import curves
 import stats
 import summary
+from source import WHERE, sweep_of
 
 PEERS = ('native', 'runsc', 'uml', 'proot')
 NULL_CALL = 'getpid'
@@ -24,8 +25,14 @@ def table_of(run, placement):
     out = {}
     for cell in run.cells:
         native = run.sibling(cell, 'native')
-        if cell['class'] != 'syscall' or cell['placement'] != placement or not is_candidate(cell) or summary.is_twin(cell) or \
-                plots.sweep_of(cell) or not native:
+        if (
+            cell['class'] != 'syscall'
+            or cell['placement'] != placement
+            or not is_candidate(cell)
+            or summary.is_twin(cell)
+            or sweep_of(cell)
+            or not native
+        ):
             continue
         values, base = cell.samples.get('ns_per_op', {}), native.samples.get('ns_per_op', {})
         ratios = {b: values[b] / base[b] for b in stats.paired_blocks(values, base)}
@@ -55,7 +62,13 @@ def mean_of(blocks):
 def null_call(run, platform, placement):
     """Of getpid, or None: added ns with interval, formed block by block."""
     for cell in run.cells:
-        if (cell['platform'], cell['workload'], cell['placement'], cell['knobs'], cell['params']) == (platform, NULL_CALL, placement, '', ''):
+        if (cell['platform'], cell['workload'], cell['placement'], cell['knobs'], cell['params']) == (
+            platform,
+            NULL_CALL,
+            placement,
+            '',
+            '',
+        ):
             native = run.sibling(cell, 'native')
             base = native.samples.get('ns_per_op', {}) if native else {}
             added = [v - base[b] for b, v in cell.samples.get('ns_per_op', {}).items() if b in base]
@@ -66,10 +79,10 @@ def null_call(run, platform, placement):
 def rates(source, platform, placement, added):
     """percent -> (calls a second, `measured` or `computed`): where the platform costs that much."""
     measured = {}
-    for (_, place, _), by_series in plots.sweeps(source, lambda key: key == plots.RATE_KEY).items():
+    for (_, place, _), by_series in curves.sweeps(source, lambda key: key == curves.RATE_KEY).items():
         if place == placement:
-            points = plots.rate_points(by_series).get(platform, [])
-            measured.update({p: plots.crossing(points, p) for p in (1, 10, 50)})
+            points = curves.rate_points(by_series).get(platform, [])
+            measured.update({p: curves.crossing(points, p) for p in (1, 10, 50)})
     out = {}
     for percent in (1, 10, 50):
         if measured.get(percent):
@@ -85,7 +98,10 @@ def exceptions(comparisons, best, placement):
     for c in comparisons:
         if c['metric'] != 'ns_per_op' or c['placement'] != placement or c['knobs'] or c['reference_knobs']:
             continue
-        pair = {c['platform']: c['verdict'], c['reference']: {'slower': 'faster', 'faster': 'slower'}.get(c['verdict'], '')}
+        pair = {
+            c['platform']: c['verdict'],
+            c['reference']: {'slower': 'faster', 'faster': 'slower'}.get(c['verdict'], ''),
+        }
         if best in pair and pair[best] == 'slower':
             other = next(p for p in pair if p != best)
             if not other.startswith(PEERS):
@@ -107,6 +123,14 @@ def advise(run, source, comparisons, placement):
         if low is None or low <= 1:
             rivals.append(other)
     added = null_call(run, best, placement)
-    return {'placement': placement, 'where': plots.WHERE.get(placement, placement), 'best': best, 'rivals': rivals,
-            'means': [(p, *mean_of(means[p])) for p in order], 'workloads': workloads, 'added': added,
-            'rates': rates(source, best, placement, added), 'exceptions': exceptions(comparisons, best, placement)}
+    return {
+        'placement': placement,
+        'where': WHERE.get(placement, placement),
+        'best': best,
+        'rivals': rivals,
+        'means': [(p, *mean_of(means[p])) for p in order],
+        'workloads': workloads,
+        'added': added,
+        'rates': rates(source, best, placement, added),
+        'exceptions': exceptions(comparisons, best, placement),
+    }

@@ -56,12 +56,15 @@ def obstacle(claim, run):
     """Why this machine cannot test the claim whatever it measures, or None."""
     machine, kvm = run.manifest['machine'], run.manifest['machine']['kvm']
     reasons = {
-        'hardware-kvm': None if kvm['usable'] and kvm['module'] in ('kvm_intel', 'kvm_amd') else 'no hardware KVM (module: %s)' % (kvm['module'] or 'none'),
+        'hardware-kvm': None
+        if kvm['usable'] and kvm['module'] in ('kvm_intel', 'kvm_amd')
+        else 'no hardware KVM (module: %s)' % (kvm['module'] or 'none'),
         'pvm': None if kvm['usable'] and kvm['module'] == 'kvm_pvm' else 'KVM is not PVM here',
         'bare-metal': 'this is a virtual machine' if machine['hypervisor'] else None,
         'virtual-machine': None if machine['hypervisor'] else 'this is no virtual machine',
         'two-cpus': None if len(run.plan['placements'].get('free', ())) > 1 else 'the run had one CPU',
-        'both-metal-and-nested': 'it takes one machine bare and nested; compare two runs of such a pair'}
+        'both-metal-and-nested': 'it takes one machine bare and nested; compare two runs of such a pair',
+    }
     return next((reasons[n] for n in claim.get('needs', ()) if reasons[n]), None)
 
 
@@ -73,14 +76,18 @@ def cell_name(want):
 def samples_of(run, want):
     """block -> value of a cell that a claim names, or None if the run has no such cell or no value of it."""
     for cell in run.cells:
-        if all(cell[k] == want.get(k, '') for k in ('platform', 'knobs', 'workload', 'placement')) and matches(cell['params'], want.get('params', '')):
+        if all(cell[k] == want.get(k, '') for k in ('platform', 'knobs', 'workload', 'placement')) and matches(
+            cell['params'], want.get('params', '')
+        ):
             return cell.samples.get(want.get('metric', 'ns_per_op')) or None
     return None
 
 
 def matches(params, wanted):
     """`program=...` names what the driver chose to run and identifies nothing."""
-    return sorted(p for p in params.split(';') if p and not p.startswith('program=')) == sorted(p for p in wanted.split(';') if p)
+    return sorted(p for p in params.split(';') if p and not p.startswith('program=')) == sorted(
+        p for p in wanted.split(';') if p
+    )
 
 
 def missing(run, cells):
@@ -131,9 +138,22 @@ def test_order(claim, run):
 def test(claim, runs, figures):
     """Tests a claim on the first run that has its cells: a dict with the published and the measured relation and the verdict."""
     said = published(claim, figures)
-    out = {'claim': claim, 'published': said, 'value': None, 'low': None, 'high': None, 'n': 0, 'steps': (), 'run': None, 'reason': ''}
-    reasons = [obstacle(claim, run) or ('no such cell: ' + ', '.join(lacking) if (lacking := missing(run, cells_of(claim))) else None)
-               for run in runs]
+    out = {
+        'claim': claim,
+        'published': said,
+        'value': None,
+        'low': None,
+        'high': None,
+        'n': 0,
+        'steps': (),
+        'run': None,
+        'reason': '',
+    }
+    reasons = [
+        obstacle(claim, run)
+        or ('no such cell: ' + ', '.join(lacking) if (lacking := missing(run, cells_of(claim))) else None)
+        for run in runs
+    ]
     run = next((run for run, reason in zip(runs, reasons) if not reason), None)
     if run is None:
         return {**out, 'verdict': UNTESTABLE, 'reason': reasons[0] if reasons else 'nothing was measured'}
@@ -147,7 +167,9 @@ def test(claim, runs, figures):
     if low is None:
         reason = 'n too small'
     elif verdict == DISAGREES:
-        reason = 'measured %s than %s' % (('lower', bound(interval[0])) if high < interval[0] else ('higher', bound(interval[1])))
+        reason = 'measured %s than %s' % (
+            ('lower', bound(interval[0])) if high < interval[0] else ('higher', bound(interval[1]))
+        )
     return {**out, 'value': value, 'low': low, 'high': high, 'n': n, 'verdict': verdict, 'reason': reason}
 
 
@@ -174,18 +196,32 @@ def platforms_and_workloads(claims):
 
 def markdown(claims, figures):
     """CLAIMS.md: generated, so that it cannot differ from what is tested."""
-    out = ['# Claims', '', 'Generated from claims.json and figures.csv by `make claims`; do not edit. `make reproduce` tests them.', '',
-           '| id | claim | source | published | agrees if | cells | needs |', '| --- | --- | --- | --- | --- | --- | --- |']
+    out = [
+        '# Claims',
+        '',
+        'Generated from claims.json and figures.csv by `make claims`; do not edit. `make reproduce` tests them.',
+        '',
+        '| id | claim | source | published | agrees if | cells | needs |',
+        '| --- | --- | --- | --- | --- | --- | --- |',
+    ]
     for claim in claims:
         said = published(claim, figures)
         if claim['kind'] == 'order':
-            cells = ' < '.join(' / '.join(map(cell_name, step)) if isinstance(step, list) else cell_name(step) for step in claim['cells'])
+            cells = ' < '.join(
+                ' / '.join(map(cell_name, step)) if isinstance(step, list) else cell_name(step)
+                for step in claim['cells']
+            )
             text, rule = ', '.join('%.3g' % r for r in said or ()) or 'in words', 'each step is resolved'
         else:
-            cells = '%s %s %s' % (' x '.join(map(cell_name, claim.get('over', ()))) or 'none', '-' if claim['kind'] == 'difference' else '/',
-                                  ' x '.join(map(cell_name, claim.get('under', ()))) or 'none')
+            cells = '%s %s %s' % (
+                ' x '.join(map(cell_name, claim.get('over', ()))) or 'none',
+                '-' if claim['kind'] == 'difference' else '/',
+                ' x '.join(map(cell_name, claim.get('under', ()))) or 'none',
+            )
             text = 'in words' if not said else '%.3g' % said[0] if said[0] == said[1] else '%.3g .. %.3g' % said
             rule = '%.3g .. %.3g' % allowed(claim, said)
-        out.append('| %s | %s | %s | %s | %s | %s | %s |' % (claim['id'], claim['sentence'], claim['source'], text, rule, cells,
-                                                            ', '.join(claim.get('needs', ()))))
+        out.append(
+            '| %s | %s | %s | %s | %s | %s | %s |'
+            % (claim['id'], claim['sentence'], claim['source'], text, rule, cells, ', '.join(claim.get('needs', ())))
+        )
     return '\n'.join(out) + '\n'

@@ -12,8 +12,10 @@ import resample
 import stats
 import summary
 
-COLUMNS = ('schema,run_id,host,workload,params,placement,metric,unit,platform,knobs,reference,reference_knobs,n,ratio,ci_low,ci_high,'
-           'boot_low,boot_high,p,p_holm,noise,smallest_effect,verdict,holds').split(',')
+COLUMNS = (
+    'schema,run_id,host,workload,params,placement,metric,unit,platform,knobs,reference,reference_knobs,n,ratio,ci_low,ci_high,'
+    'boot_low,boot_high,p,p_holm,noise,smallest_effect,verdict,holds'
+).split(',')
 QUANTILES = ('schema,run_id,host,platform,knobs,workload,params,placement,metric,unit,n,min,p50,p90,p99,max').split(',')
 
 
@@ -21,7 +23,12 @@ def variants_of(run, metric):
     """Cells by what they share: those of one group and one set of parameters that have samples of the metric."""
     groups = {}
     for cell in run.cells:
-        if cell['class'] != 'floor' and not summary.is_twin(cell) and cell['platform'] != 'native-aa' and cell.samples.get(metric):
+        if (
+            cell['class'] != 'floor'
+            and not summary.is_twin(cell)
+            and cell['platform'] != 'native-aa'
+            and cell.samples.get(metric)
+        ):
             groups.setdefault((cell['group'], cell['workload'], cell['params'], cell['placement']), []).append(cell)
     return groups.values()
 
@@ -42,12 +49,29 @@ def compare(run, cell, reference, metric):
     boot = [None if x is None else math.exp(x) for x in resample.bca(logs)]
     noise = summary.noise_of(run, cell, metric)
     return {
-        'schema': run.plan['schema'], 'run_id': run.plan['run_id'], 'host': run.plan['host'], 'workload': cell['workload'],
-        'params': cell['params'], 'placement': cell['placement'], 'metric': metric, 'unit': cell.units[metric],
-        'platform': cell['platform'], 'knobs': cell['knobs'], 'reference': reference['platform'],
-        'reference_knobs': reference['knobs'], 'n': len(blocks), 'ratio': ratio, 'ci_low': low, 'ci_high': high,
-        'boot_low': boot[0], 'boot_high': boot[1], 'p': stats.sign_test(logs), 'p_holm': None, 'noise': noise,
-        'smallest_effect': stats.smallest_effect(ratio, low, high, noise), 'verdict': stats.verdict(ratio, low, high, noise),
+        'schema': run.plan['schema'],
+        'run_id': run.plan['run_id'],
+        'host': run.plan['host'],
+        'workload': cell['workload'],
+        'params': cell['params'],
+        'placement': cell['placement'],
+        'metric': metric,
+        'unit': cell.units[metric],
+        'platform': cell['platform'],
+        'knobs': cell['knobs'],
+        'reference': reference['platform'],
+        'reference_knobs': reference['knobs'],
+        'n': len(blocks),
+        'ratio': ratio,
+        'ci_low': low,
+        'ci_high': high,
+        'boot_low': boot[0],
+        'boot_high': boot[1],
+        'p': stats.sign_test(logs),
+        'p_holm': None,
+        'noise': noise,
+        'smallest_effect': stats.smallest_effect(ratio, low, high, noise),
+        'verdict': stats.verdict(ratio, low, high, noise),
     }
 
 
@@ -72,10 +96,20 @@ def quantiles(run):
     for cell in run.cells:
         for metric, samples in cell.samples.items():
             values = list(samples.values())
-            out.append({'schema': run.plan['schema'], 'run_id': run.plan['run_id'], 'host': run.plan['host'],
-                        **{k: cell[k] for k in ('platform', 'knobs', 'workload', 'params', 'placement')}, 'metric': metric,
-                        'unit': cell.units[metric], 'n': len(values), 'min': min(values), 'max': max(values),
-                        **{'p%d' % p: stats.percentile(values, p) for p in (50, 90, 99)}})
+            out.append(
+                {
+                    'schema': run.plan['schema'],
+                    'run_id': run.plan['run_id'],
+                    'host': run.plan['host'],
+                    **{k: cell[k] for k in ('platform', 'knobs', 'workload', 'params', 'placement')},
+                    'metric': metric,
+                    'unit': cell.units[metric],
+                    'n': len(values),
+                    'min': min(values),
+                    'max': max(values),
+                    **{'p%d' % p: stats.percentile(values, p) for p in (50, 90, 99)},
+                }
+            )
     return out
 
 

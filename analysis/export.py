@@ -15,10 +15,19 @@ import summary
 
 def context(run):
     machine = run.manifest['machine']
-    return {'date': run.manifest['started'], 'host_name': run.plan['host'], 'executable': 'trapgate-bench', 'num_cpus': machine['cpu']['online'],
-            'mhz_per_cpu': round(machine['cpu']['tsc_hz'] / 1e6), 'cpu_scaling_enabled': machine['governor'] not in (None, 'performance'),
-            'caches': [], 'load_avg': (run.manifest['start'] or {}).get('load') or [], 'library_build_type': 'release',
-            'trapgate_run': run.plan['run_id'], 'trapgate_commit': run.manifest['git']['commit']}
+    return {
+        'date': run.manifest['started'],
+        'host_name': run.plan['host'],
+        'executable': 'trapgate-bench',
+        'num_cpus': machine['cpu']['online'],
+        'mhz_per_cpu': round(machine['cpu']['tsc_hz'] / 1e6),
+        'cpu_scaling_enabled': machine['governor'] not in (None, 'performance'),
+        'caches': [],
+        'load_avg': (run.manifest['start'] or {}).get('load') or [],
+        'library_build_type': 'release',
+        'trapgate_run': run.plan['run_id'],
+        'trapgate_commit': run.manifest['git']['commit'],
+    }
 
 
 def name_of(cell):
@@ -30,14 +39,28 @@ def repetitions(cell, family):
     """One entry a launch. CPU time is 0 where the run did not record it: the format has no word for `none`."""
     values, cpu = cell.samples.get('ns_per_op', {}), cell.samples.get('cpu_ns_per_op', {})
     for i, (block, value) in enumerate(sorted(values.items())):
-        yield {'name': name_of(cell), 'run_name': name_of(cell), 'run_type': 'iteration', 'family_index': family,
-               'per_family_instance_index': 0, 'repetitions': len(values), 'repetition_index': i, 'threads': 1, 'iterations': cell['inner'] or 1,
-               'real_time': value, 'cpu_time': cpu.get(block, 0.0), 'time_unit': 'ns'}
+        yield {
+            'name': name_of(cell),
+            'run_name': name_of(cell),
+            'run_type': 'iteration',
+            'family_index': family,
+            'per_family_instance_index': 0,
+            'repetitions': len(values),
+            'repetition_index': i,
+            'threads': 1,
+            'iterations': cell['inner'] or 1,
+            'real_time': value,
+            'cpu_time': cpu.get(block, 0.0),
+            'time_unit': 'ns',
+        }
 
 
 def export(run):
     cells = [c for c in run.cells if c['platform'] != 'native-aa' and not summary.is_twin(c)]
-    return {'context': context(run), 'benchmarks': [entry for i, cell in enumerate(cells) for entry in repetitions(cell, i)]}
+    return {
+        'context': context(run),
+        'benchmarks': [entry for i, cell in enumerate(cells) for entry in repetitions(cell, i)],
+    }
 
 
 def main():

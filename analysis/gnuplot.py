@@ -13,15 +13,28 @@ MISSING = None if shutil.which('gnuplot') else 'no plots: gnuplot is missing (De
 
 INK, FAINT, GRID, BAND, PAPER = '#222222', '#6b6b6b', '#d8d8d8', '#ececec', '#fefefe'
 # Told apart by colour-blind readers too, and never alone: points differ in shape, bars and curves carry names.
-COLOURS = {'native': '#8a8a8a', 'native-seccomp': '#5f7186', 'systrap': '#1f83c8', 'ptrace': '#d9822b', 'kvm': '#1a9d77',
-           'notify': '#c26ba3', 'runsc-systrap': '#74b4e8', 'runsc-ptrace': '#efb77b', 'runsc-kvm': '#7fcdb5', 'uml': '#8578d6',
-           'proot': '#b0a000'}
+COLOURS = {
+    'native': '#8a8a8a',
+    'native-seccomp': '#5f7186',
+    'systrap': '#1f83c8',
+    'ptrace': '#d9822b',
+    'kvm': '#1a9d77',
+    'notify': '#c26ba3',
+    'runsc-systrap': '#74b4e8',
+    'runsc-ptrace': '#efb77b',
+    'runsc-kvm': '#7fcdb5',
+    'uml': '#8578d6',
+    'proot': '#b0a000',
+}
 MORE = ('#d1495b', '#3fa7b5', '#9c755f', '#8cb33f', '#b279a2', '#5b6ee1')
 SHAPES = (7, 5, 9, 11, 13, 6, 4, 8, 10, 12)
 SVG = 'svg size %d,%d dynamic background rgb "%s" font "sans-serif,12"'
 PNG = 'pngcairo size %d,%d background rgb "%s" font "sans,12" fontscale %g linewidth %g pointscale %g'
-SCALE = 1.5                             # PNG pixels a figure pixel
-UNITS = {'ns': ((1e9, 's'), (1e6, 'ms'), (1e3, 'us'), (0, 'ns')), 'KiB': ((1024**2, 'GiB'), (1024, 'MiB'), (0, 'KiB'))}
+SCALE = 1.5  # PNG pixels a figure pixel
+UNITS = {
+    'ns': ((1e9, 's'), (1e6, 'ms'), (1e3, 'us'), (0, 'ns')),
+    'KiB': ((1024**2, 'GiB'), (1024, 'MiB'), (0, 'KiB')),
+}
 
 
 def quoted(text):
@@ -54,6 +67,11 @@ def unit_for(values, unit):
     return next((size or 1, name) for size, name in steps if largest >= size)
 
 
+def value_text(value, size):
+    value /= size
+    return '%.0f' % value if value >= 100 else '%.1f' % value if value >= 10 else '%.2f' % value
+
+
 def ordered(names):
     return sorted(set(names), key=list(names).index)
 
@@ -61,8 +79,15 @@ def ordered(names):
 class Figure:
     def __init__(self, name, width, height, title, caption):
         self.name, self.width, self.height, self.title, self.blocks = name, width, height, title, 0
-        self.lines = ['unset key', 'set tics nomirror', 'set border 3 lc rgb "%s"' % INK, 'set tics textcolor rgb "%s" font ",11"' % INK,
-                      'set grid xtics ytics lt 1 lw 1 lc rgb "%s"' % GRID, 'set errorbars 0.6', 'set multiplot']
+        self.lines = [
+            'unset key',
+            'set tics nomirror',
+            'set border 3 lc rgb "%s"' % INK,
+            'set tics textcolor rgb "%s" font ",11"' % INK,
+            'set grid xtics ytics lt 1 lw 1 lc rgb "%s"' % GRID,
+            'set errorbars 0.6',
+            'set multiplot',
+        ]
         self.text(title, 14, 22, size=15)
         lines = textwrap.wrap(caption, int((width - 28) / 6.9))[:2]
         for i, line in enumerate(lines):
@@ -70,8 +95,10 @@ class Figure:
 
     def text(self, text, x, y, colour=INK, size=12, align='left'):
         """At a pixel of the figure, counted from its upper left corner."""
-        self.lines.append('set label %s at screen %g,%g %s noenhanced font ",%d" textcolor rgb "%s"' % (
-            quoted(text), x / self.width, 1 - y / self.height, align, size, colour))
+        self.lines.append(
+            'set label %s at screen %g,%g %s noenhanced font ",%d" textcolor rgb "%s"'
+            % (quoted(text), x / self.width, 1 - y / self.height, align, size, colour)
+        )
 
     def data(self, rows):
         """A data block of the script; returns its name. Empty ones hold a NaN, which draws nothing."""
@@ -82,11 +109,25 @@ class Figure:
 
     def panel(self, x, y, width, height, settings, parts):
         """Plots `parts` into a rectangle of pixels. Settings of one panel do not reach the next."""
-        self.lines += ['set lmargin at screen %g' % (x / self.width), 'set rmargin at screen %g' % ((x + width) / self.width),
-                       'set tmargin at screen %g' % (1 - y / self.height), 'set bmargin at screen %g' % (1 - (y + height) / self.height),
-                       *settings, 'plot ' + ', \\\n     '.join(parts),
-                       'unset label', 'unset logscale', 'unset arrow', 'set xtics auto', 'set ytics auto', 'unset object',
-                       'set format "% h"', 'set xrange [*:*]', 'set yrange [*:*]', 'unset xlabel', 'unset ylabel']
+        self.lines += [
+            'set lmargin at screen %g' % (x / self.width),
+            'set rmargin at screen %g' % ((x + width) / self.width),
+            'set tmargin at screen %g' % (1 - y / self.height),
+            'set bmargin at screen %g' % (1 - (y + height) / self.height),
+            *settings,
+            'plot ' + ', \\\n     '.join(parts),
+            'unset label',
+            'unset logscale',
+            'unset arrow',
+            'set xtics auto',
+            'set ytics auto',
+            'unset object',
+            'set format "% h"',
+            'set xrange [*:*]',
+            'set yrange [*:*]',
+            'unset xlabel',
+            'unset ylabel',
+        ]
 
     def legend(self, x, y, entries):
         """entries: (name, colour, shape or None for a block)."""
@@ -100,8 +141,10 @@ class Figure:
         """Returns (files, None) or (files so far, what went wrong in a line)."""
         made = []
         body = '\n'.join(self.lines + ['unset multiplot'])
-        for ending, terminal in (('svg', SVG % (self.width, self.height, PAPER)),
-                                 ('png', PNG % (self.width * SCALE, self.height * SCALE, PAPER, SCALE, SCALE, SCALE))):
+        for ending, terminal in (
+            ('svg', SVG % (self.width, self.height, PAPER)),
+            ('png', PNG % (self.width * SCALE, self.height * SCALE, PAPER, SCALE, SCALE, SCALE)),
+        ):
             path = os.path.join(folder, '%s.%s' % (self.name, ending))
             text = 'set terminal %s\nset output %s\n%s\n' % (terminal, quoted(path), body)
             done = subprocess.run(['gnuplot', '-'], input=text, text=True, capture_output=True, timeout=60)

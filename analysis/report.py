@@ -14,12 +14,11 @@ import sys
 import advice
 import comparisons as pairs
 import gnuplot
-import plots
 import rundata
-import stats
 import summary
 import table
 from gnuplot import series_name
+from source import Source, short_warnings
 
 try:
     import jinja2
@@ -29,31 +28,62 @@ else:
     MISSING = None
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-THEME = {gnuplot.INK: 'currentColor', gnuplot.FAINT: 'var(--faint)', gnuplot.GRID: 'var(--grid)', gnuplot.BAND: 'var(--band)'}
-FIGURES = (('ratio', 'Times native'), ('rate', 'Will your program feel it?'), ('time', 'Time per operation'), ('phases', 'Where the time goes'),
-           ('scaling', 'Scaling'), ('ablation', 'What each optimisation is worth'), ('ecdf', 'Distributions of the launches'))
-RESOURCES = (('cpu_ns_per_op', 'CPU time/op'), ('user_ns_per_op', 'user/op'), ('system_ns_per_op', 'system/op'), ('switches_per_op', 'switches/op'),
-             ('host_calls_per_op', 'host calls/op'), ('context_switches_per_op', 'context switches/op'), ('page_faults_per_op', 'page faults/op'),
-             ('migrations_per_op', 'migrations/op'), ('cycles_per_op', 'cycles/op'), ('instructions_per_op', 'instructions/op'),
-             ('rss_kib', 'RSS'), ('pss_kib', 'PSS'), ('threads', 'threads'))
+THEME = {
+    gnuplot.INK: 'currentColor',
+    gnuplot.FAINT: 'var(--faint)',
+    gnuplot.GRID: 'var(--grid)',
+    gnuplot.BAND: 'var(--band)',
+}
+FIGURES = (
+    ('ratio', 'Times native'),
+    ('rate', 'Will your program feel it?'),
+    ('time', 'Time per operation'),
+    ('phases', 'Where the time goes'),
+    ('scaling', 'Scaling'),
+    ('ablation', 'What each optimisation is worth'),
+    ('ecdf', 'Distributions of the launches'),
+)
+RESOURCES = (
+    ('cpu_ns_per_op', 'CPU time/op'),
+    ('user_ns_per_op', 'user/op'),
+    ('system_ns_per_op', 'system/op'),
+    ('switches_per_op', 'switches/op'),
+    ('host_calls_per_op', 'host calls/op'),
+    ('context_switches_per_op', 'context switches/op'),
+    ('page_faults_per_op', 'page faults/op'),
+    ('migrations_per_op', 'migrations/op'),
+    ('cycles_per_op', 'cycles/op'),
+    ('instructions_per_op', 'instructions/op'),
+    ('rss_kib', 'RSS'),
+    ('pss_kib', 'PSS'),
+    ('threads', 'threads'),
+)
 
 
 def inline(path):
     """An SVG for the page: its own ids, the theme's ink, no paper; scaled by the page."""
     with open(path) as f:
         svg = f.read()
-    svg = svg[svg.index('<svg'):]
+    svg = svg[svg.index('<svg') :]
     name = re.sub(r'\W', '_', os.path.basename(path)[:-4])
     svg = re.sub(r'<rect x="0" y="0" [^>]*fill="%s"/>' % gnuplot.PAPER, '', svg)
     svg = re.sub(r"(id=['\"]|href=['\"]#|url\(#)", lambda m: m.group(1) + name + '_', svg)
     for colour, word in THEME.items():
-        numbers = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
+        numbers = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         # An attribute cannot hold var(), a style can; gnuplot writes both kinds of quotes and paddings.
-        svg = re.sub(r"(fill|stroke)\s*=\s*(['\"])\s*rgb\(\s*%d,\s*%d,\s*%d\s*\)\s*['\"]" % tuple(numbers), r"style='\1:%s'" % word, svg)
+        svg = re.sub(
+            r"(fill|stroke)\s*=\s*(['\"])\s*rgb\(\s*%d,\s*%d,\s*%d\s*\)\s*['\"]" % tuple(numbers),
+            r"style='\1:%s'" % word,
+            svg,
+        )
     svg = re.sub(r'color="(black|#FEFEFE)"', 'color="currentColor"', svg).replace('fill="black"', 'fill="currentColor"')
     svg = re.sub(r'<title>.*?</title>\s*<desc>.*?</desc>', '<title>%s</title>' % name, svg, flags=re.S)
     width, height = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups()
-    return {'name': name, 'svg': svg.replace('<svg', '<svg role="img" class="figure" style="--w:%spx"' % width, 1), 'width': width}
+    return {
+        'name': name,
+        'svg': svg.replace('<svg', '<svg role="img" class="figure" style="--w:%spx"' % width, 1),
+        'width': width,
+    }
 
 
 def figures(folder):
@@ -78,7 +108,10 @@ def plain(x, low=None, high=None):
 
 
 def interval(low, high, form):
-    return {'text': table.span(low, high, form) if low is not None else '-', 'sort': '' if low is None else '%.6g' % low}
+    return {
+        'text': table.span(low, high, form) if low is not None else '-',
+        'sort': '' if low is None else '%.6g' % low,
+    }
 
 
 def row_view(cell, row, found):
@@ -86,16 +119,26 @@ def row_view(cell, row, found):
     ratio = lambda x: table.significant(x, row['ratio_ci_low'], row['ratio_ci_high'])
     small = row['n'] and row['n'] < 6
     return {
-        'workload': cell['workload'], 'params': row['params'], 'help': cell['help'], 'placement': cell['placement'],
-        'variant': series_name(row), 'platform': row['platform'], 'n': row['n'],
+        'workload': cell['workload'],
+        'params': row['params'],
+        'help': cell['help'],
+        'placement': cell['placement'],
+        'variant': series_name(row),
+        'platform': row['platform'],
+        'n': row['n'],
         'median': number(row['median'], row['unit'], row['ci_low'], row['ci_high']),
         'ci': {'text': 'n too small', 'sort': ''} if small else interval(row['ci_low'], row['ci_high'], size),
         'ratio': plain(row['ratio_native'], row['ratio_ci_low'], row['ratio_ci_high']),
         'ratio_ci': {'text': 'n too small' if small and row['ratio_native'] not in (None, 1) else '-', 'sort': ''}
-        if row['ratio_ci_low'] is None else interval(row['ratio_ci_low'], row['ratio_ci_high'], ratio),
-        'floor': plain(row['ratio_floor'], *(None if not row['floor'] or b is None else b / row['floor']
-                                             for b in (row['ci_low'], row['ci_high']))),
-        'p99': number(row['p99'], row['unit']), 'verdict': table.sentence(row, found), 'status': row['status'],
+        if row['ratio_ci_low'] is None
+        else interval(row['ratio_ci_low'], row['ratio_ci_high'], ratio),
+        'floor': plain(
+            row['ratio_floor'],
+            *(None if not row['floor'] or b is None else b / row['floor'] for b in (row['ci_low'], row['ci_high'])),
+        ),
+        'p99': number(row['p99'], row['unit']),
+        'verdict': table.sentence(row, found),
+        'status': row['status'],
         'word': row['verdict'] if row['status'] == 'ok' else 'bad',
     }
 
@@ -104,13 +147,22 @@ def sections(run, rows, compared):
     """Micro and applications apart, classes apart; every planned cell once. Returns (sections, cells shown)."""
     by_cell, by_pair = table.primary_rows(run, rows), table.pairs_by_cell(compared)
     out, shown = [], set()
-    for title, kinds in (('Micro-benchmarks', ('syscall', 'fault', 'task', 'cpu')), ('Applications', ('app',)), ('Floors and twins', ())):
+    for title, kinds in (
+        ('Micro-benchmarks', ('syscall', 'fault', 'task', 'cpu')),
+        ('Applications', ('app',)),
+        ('Floors and twins', ()),
+    ):
         groups = []
         for kind, name in (*table.CLASSES, ('twin', 'twins: the same loop with the trap left out')):
             chosen = [c for c in run.cells if kind == class_of(c)]
             if (kind in kinds or not kinds and kind in ('floor', 'twin')) and chosen:
                 shown.update(c.id for c in chosen)
-                groups.append({'title': name, 'rows': [row_view(c, by_cell[c.id], by_pair.get(rundata.identity(c), ())) for c in chosen]})
+                groups.append(
+                    {
+                        'title': name,
+                        'rows': [row_view(c, by_cell[c.id], by_pair.get(rundata.identity(c), ())) for c in chosen],
+                    }
+                )
         out.append({'title': title, 'groups': groups})
     return out, shown
 
@@ -130,8 +182,16 @@ def resources(rows):
     out = []
     for found in cells.values():
         first, by = found[0], {r['metric']: r for r in found}
-        out.append({'workload': first['workload'], 'params': first['params'], 'placement': first['placement'], 'variant': series_name(first), 'n': first['n'],
-                    'values': [resource(by.get(m)) for m, _ in columns]})
+        out.append(
+            {
+                'workload': first['workload'],
+                'params': first['params'],
+                'placement': first['placement'],
+                'variant': series_name(first),
+                'n': first['n'],
+                'values': [resource(by.get(m)) for m, _ in columns],
+            }
+        )
     return [name for _, name in columns], out
 
 
@@ -139,15 +199,27 @@ def resource(row):
     if row is None:
         return {'text': '-', 'sort': ''}
     shown = number(row['median'], row['unit'] if row['unit'] != 'count' else '', row['ci_low'], row['ci_high'])
-    spread = '' if row['ci_low'] is None else ' (%s)' % table.span(
-        row['ci_low'], row['ci_high'], lambda x: table.amount(x, row['unit'] if row['unit'] != 'count' else '', row['ci_low'], row['ci_high']))
+    spread = (
+        ''
+        if row['ci_low'] is None
+        else ' (%s)'
+        % table.span(
+            row['ci_low'],
+            row['ci_high'],
+            lambda x: table.amount(x, row['unit'] if row['unit'] != 'count' else '', row['ci_low'], row['ci_high']),
+        )
+    )
     return {'text': shown['text'].strip(), 'sort': shown['sort'], 'spread': spread}
 
 
 def banners(run, noisy, gate):
     """What a reader must know before the first number."""
     manifest, plan = run.manifest, run.plan
-    out = [('limits', 'These numbers hold for %s.' % '; '.join(plots.short_warnings(manifest)))] if plots.short_warnings(manifest) else []
+    out = (
+        [('limits', 'These numbers hold for %s.' % '; '.join(short_warnings(manifest)))]
+        if short_warnings(manifest)
+        else []
+    )
     if plan['subset']:
         out.append(('subset', 'A subset: not all cells of the suite were asked for.'))
     if not plan['complete']:
@@ -157,7 +229,13 @@ def banners(run, noisy, gate):
     if noisy:
         out.append(('noisy', 'Noisy: ' + gate + '.'))
     for step in plan.get('extensions') or ():
-        out.append(('extended', 'Extended from %s to %s launches after the first look: intervals are a little too narrow.' % (step['from'], step['to'])))
+        out.append(
+            (
+                'extended',
+                'Extended from %s to %s launches after the first look: intervals are a little too narrow.'
+                % (step['from'], step['to']),
+            )
+        )
     reasons = unpublishable(manifest)
     if reasons:
         out.append(('unpublishable', 'Not for publication: %s.' % '; '.join(reasons)))
@@ -182,47 +260,100 @@ def facts(manifest):
     machine, cpu = manifest['machine'], manifest['machine']['cpu']
     text = lambda x: 'not known' if x in (None, '') else str(x)
     load = lambda when: ', '.join('%.2f' % x for x in (manifest[when] or {}).get('load') or ()) or 'not known'
-    return [('CPU', '%s, family %s model %s stepping %s, microcode %s' % tuple(text(cpu[k]) for k in ('model', 'family', 'model_number', 'stepping', 'microcode'))),
-            ('CPUs online, SMT', '%s, %s' % (cpu['online'], text(cpu['smt']))), ('last-level cache', text(cpu['l3_cache'])),
-            ('kernel', '%s %s' % (machine['kernel']['release'], machine['kernel']['version'])), ('command line', text(machine['kernel']['command_line'])),
-            ('hypervisor', text(machine['hypervisor']) if machine['hypervisor'] else 'none seen'),
-            ('KVM', 'module %s, nested %s, %s' % (text(machine['kvm']['module']), text(machine['kvm']['nested']), 'usable' if machine['kvm']['usable'] else 'not usable')),
-            ('PMU', 'available' if machine['pmu']['available'] else 'n/a (%s)' % machine['pmu']['reason']),
-            ('governor, idle driver', '%s, %s' % (text(machine['governor']), text(machine['idle_driver']))), ('clocksource', text(machine['clocksource'])),
-            ('transparent huge pages', '%s; shmem %s' % (text(machine['thp']['enabled']), text(machine['thp']['shmem']))),
-            ('load at the start, end', '%s; %s' % (load('start'), load('end'))), ('commit', text(manifest['git']['commit']) + (' (dirty)' if manifest['git']['dirty'] else '')),
-            ('suite, seed, launches', '%s, %s, %s' % (manifest['suite'], manifest['seed'], manifest['trials'])),
-            ('began, ended', '%s, %s' % (manifest['started'], text(manifest['ended'])))]
+    return [
+        (
+            'CPU',
+            '%s, family %s model %s stepping %s, microcode %s'
+            % tuple(text(cpu[k]) for k in ('model', 'family', 'model_number', 'stepping', 'microcode')),
+        ),
+        ('CPUs online, SMT', '%s, %s' % (cpu['online'], text(cpu['smt']))),
+        ('last-level cache', text(cpu['l3_cache'])),
+        ('kernel', '%s %s' % (machine['kernel']['release'], machine['kernel']['version'])),
+        ('command line', text(machine['kernel']['command_line'])),
+        ('hypervisor', text(machine['hypervisor']) if machine['hypervisor'] else 'none seen'),
+        (
+            'KVM',
+            'module %s, nested %s, %s'
+            % (
+                text(machine['kvm']['module']),
+                text(machine['kvm']['nested']),
+                'usable' if machine['kvm']['usable'] else 'not usable',
+            ),
+        ),
+        ('PMU', 'available' if machine['pmu']['available'] else 'n/a (%s)' % machine['pmu']['reason']),
+        ('governor, idle driver', '%s, %s' % (text(machine['governor']), text(machine['idle_driver']))),
+        ('clocksource', text(machine['clocksource'])),
+        ('transparent huge pages', '%s; shmem %s' % (text(machine['thp']['enabled']), text(machine['thp']['shmem']))),
+        ('load at the start, end', '%s; %s' % (load('start'), load('end'))),
+        ('commit', text(manifest['git']['commit']) + (' (dirty)' if manifest['git']['dirty'] else '')),
+        ('suite, seed, launches', '%s, %s, %s' % (manifest['suite'], manifest['seed'], manifest['trials'])),
+        ('began, ended', '%s, %s' % (manifest['started'], text(manifest['ended']))),
+    ]
 
 
 def pair_view(c):
     ratio = lambda x: table.significant(x, c['ci_low'], c['ci_high'])
-    name = lambda k: c[k] + (':' + c[k + '_knobs' if k == 'reference' else 'knobs'] if c[k + '_knobs' if k == 'reference' else 'knobs'] else '')
-    return {'workload': c['workload'], 'params': c['params'], 'placement': c['placement'], 'a': name('platform'), 'b': name('reference'), 'n': c['n'],
-            'unit': c['metric'], 'ratio': plain(c['ratio'], c['ci_low'], c['ci_high']), 'ci': interval(c['ci_low'], c['ci_high'], ratio),
-            'boot': interval(c['boot_low'], c['boot_high'], ratio), 'p': {'text': '%.2g' % c['p_holm'], 'sort': '%.6g' % c['p_holm']},
-            'effect': {'text': table.percent(c['smallest_effect']), 'sort': '' if c['smallest_effect'] is None else '%.6g' % c['smallest_effect']},
-            'verdict': c['verdict'] + ('?' if c['holds'] == 'alone' else '')}
+    name = lambda k: c[k] + (
+        ':' + c[k + '_knobs' if k == 'reference' else 'knobs']
+        if c[k + '_knobs' if k == 'reference' else 'knobs']
+        else ''
+    )
+    return {
+        'workload': c['workload'],
+        'params': c['params'],
+        'placement': c['placement'],
+        'a': name('platform'),
+        'b': name('reference'),
+        'n': c['n'],
+        'unit': c['metric'],
+        'ratio': plain(c['ratio'], c['ci_low'], c['ci_high']),
+        'ci': interval(c['ci_low'], c['ci_high'], ratio),
+        'boot': interval(c['boot_low'], c['boot_high'], ratio),
+        'p': {'text': '%.2g' % c['p_holm'], 'sort': '%.6g' % c['p_holm']},
+        'effect': {
+            'text': table.percent(c['smallest_effect']),
+            'sort': '' if c['smallest_effect'] is None else '%.6g' % c['smallest_effect'],
+        },
+        'verdict': c['verdict'] + ('?' if c['holds'] == 'alone' else ''),
+    }
 
 
 def view(run, rows, compared):
     """One run as the template shows it. Raises ValueError if a planned cell would be left out."""
-    source = plots.Source(run.folder)
+    source = Source(run.folder)
     shown_sections, shown = sections(run, rows, compared)
     if shown != {c.id for c in run.cells}:
         raise ValueError('%d planned cells are not in the report' % (len(run.cells) - len(shown)))
     gate, noisy = table.noise_gate(run, table.primary_rows(run, rows))
     columns, used = resources(rows)
-    return {'id': run.plan['run_id'], 'host': run.plan['host'], 'plan': run.plan, 'manifest': run.manifest, 'gate': gate, 'noisy': noisy,
-            'banners': banners(run, noisy, gate), 'advice': [a for a in (advice.advise(run, source, compared, p) for p in source.placements) if a],
-            'sections': shown_sections, 'cells': len(shown), 'resource_columns': columns, 'resources': used,
-            'figures': figures(run.folder), 'pairs': [pair_view(c) for c in compared], 'failures': table.failures(run),
-            'resolution': table.resolution_lines(compared), 'facts': facts(run.manifest), 'counters': run.manifest.get('counters') or {},
-            'json': json.dumps(run.manifest, indent=1), 'warnings': run.manifest['warnings']}
+    return {
+        'id': run.plan['run_id'],
+        'host': run.plan['host'],
+        'plan': run.plan,
+        'manifest': run.manifest,
+        'gate': gate,
+        'noisy': noisy,
+        'banners': banners(run, noisy, gate),
+        'advice': [a for a in (advice.advise(run, source, compared, p) for p in source.placements) if a],
+        'sections': shown_sections,
+        'cells': len(shown),
+        'resource_columns': columns,
+        'resources': used,
+        'figures': figures(run.folder),
+        'pairs': [pair_view(c) for c in compared],
+        'failures': table.failures(run),
+        'resolution': table.resolution_lines(compared),
+        'facts': facts(run.manifest),
+        'counters': run.manifest.get('counters') or {},
+        'json': json.dumps(run.manifest, indent=1),
+        'warnings': run.manifest['warnings'],
+    }
 
 
 def environment():
-    env = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     env.filters['sig'] = table.significant
     env.filters['amount'] = lambda x, unit='ns': table.amount(x, unit)
     env.filters['rate'] = lambda x: '{:,.0f}'.format(float('%.2g' % x))
@@ -235,13 +366,28 @@ def side_by_side(runs, views):
     lines = {}
     for i, run in enumerate(runs):
         for row in summary.summarize(run):
-            if row['metric'] == 'ns_per_op' and row['platform'] not in ('native', 'native-aa') and row['ratio_native'] and row['verdict'] != 'twin':
+            if (
+                row['metric'] == 'ns_per_op'
+                and row['platform'] not in ('native', 'native-aa')
+                and row['ratio_native']
+                and row['verdict'] != 'twin'
+            ):
                 key = (row['workload'], row['params'], row['placement'], series_name(row))
                 lines.setdefault(key, [None] * len(runs))[i] = {
-                    'ratio': plain(row['ratio_native'], row['ratio_ci_low'], row['ratio_ci_high']), 'n': row['n'], 'time': table.amount(row['median'], 'ns', row['ci_low'], row['ci_high']),
-                    'ci': table.span(row['ratio_ci_low'], row['ratio_ci_high'], lambda x: table.significant(x, row['ratio_ci_low'], row['ratio_ci_high'])),
-                    'verdict': row['verdict']}
-    return [{'workload': k[0], 'params': k[1], 'placement': k[2], 'variant': k[3], 'hosts': cells} for k, cells in lines.items()]
+                    'ratio': plain(row['ratio_native'], row['ratio_ci_low'], row['ratio_ci_high']),
+                    'n': row['n'],
+                    'time': table.amount(row['median'], 'ns', row['ci_low'], row['ci_high']),
+                    'ci': table.span(
+                        row['ratio_ci_low'],
+                        row['ratio_ci_high'],
+                        lambda x: table.significant(x, row['ratio_ci_low'], row['ratio_ci_high']),
+                    ),
+                    'verdict': row['verdict'],
+                }
+    return [
+        {'workload': k[0], 'params': k[1], 'placement': k[2], 'variant': k[3], 'hosts': cells}
+        for k, cells in lines.items()
+    ]
 
 
 def render(views, lines=(), notes=()):

@@ -17,11 +17,13 @@ import os
 import subprocess
 import sys
 
+import bars
 import claims as c
 import gnuplot
-import plots
 import rundata
+import summary
 import table
+from source import Source
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COLUMNS = ('claim,published_low,published_high,measured,ci_low,ci_high,n,unit,verdict,reason,run_id').split(',')
@@ -50,14 +52,32 @@ def measure(build, trials, all_claims):
         return None
     known_workloads, known_platforms = listed(driver)
     platforms, workloads = c.platforms_and_workloads(all_claims)
-    chosen = [p for p in platforms if p.split(':')[0] in known_platforms and p != 'native' or p in ('ptrace', 'systrap')]
+    chosen = [
+        p for p in platforms if p.split(':')[0] in known_platforms and p != 'native' or p in ('ptrace', 'systrap')
+    ]
     out = os.path.join(ROOT, 'results')
-    argv = [driver, '--suite=standard', '--trials=%d' % trials, '--skip-missing', '--no-summary', '--out', out, '--platforms=' + ','.join(chosen),
-            '--workloads=' + ','.join(w for w in workloads if w in known_workloads)]
+    argv = [
+        driver,
+        '--suite=standard',
+        '--trials=%d' % trials,
+        '--skip-missing',
+        '--no-summary',
+        '--out',
+        out,
+        '--platforms=' + ','.join(chosen),
+        '--workloads=' + ','.join(w for w in workloads if w in known_workloads),
+    ]
     status = subprocess.run(argv).returncode
     if status:
         print('reproduce: the driver ended with %d; what it measured is used' % status, file=sys.stderr)
     return os.path.realpath(os.path.join(out, 'latest')) if status in (0, 4, 5, 7, 124) else None
+
+
+def summarized(run):
+    """A run that was measured for this has no summary yet; the figure's caption comes from it."""
+    if not os.path.exists(os.path.join(run.folder, 'summary.csv')):
+        summary.write(summary.summarize(run), run.folder)
+    return run
 
 
 def unit_of(claim):
@@ -83,11 +103,17 @@ def said(result):
 def found(result):
     unit = unit_of(result['claim'])
     if result['steps']:
-        return 'steps ' + ', '.join('%s x (%s)' % (table.significant(r[0]), table.span(r[1], r[2], table.significant)) for r in result['steps'])
+        return 'steps ' + ', '.join(
+            '%s x (%s)' % (table.significant(r[0]), table.span(r[1], r[2], table.significant)) for r in result['steps']
+        )
     if result['value'] is None:
         return '-'
-    return '%s%s (%s, n=%d)' % (number(result['value'], unit), ' x' if unit == 'ratio' else '',
-                                table.span(result['low'], result['high'], lambda x: number(x, unit)), result['n'])
+    return '%s%s (%s, n=%d)' % (
+        number(result['value'], unit),
+        ' x' if unit == 'ratio' else '',
+        table.span(result['low'], result['high'], lambda x: number(x, unit)),
+        result['n'],
+    )
 
 
 def show(results):
@@ -99,7 +125,9 @@ def show(results):
         print('    published %-22s  measured %s' % (said(result), found(result)))
         print('    %s%s' % (verdict.upper() if verdict == c.DISAGREES else verdict, ': ' + reason if reason else ''))
         if verdict == c.DISAGREES:
-            print('    ' + ('explained: ' + claim['explained'] if claim.get('explained') else 'open: not explained yet'))
+            print(
+                '    ' + ('explained: ' + claim['explained'] if claim.get('explained') else 'open: not explained yet')
+            )
     counts = {v: sum(r['verdict'] == v for r in results) for v in (c.AGREES, c.DISAGREES, c.OPEN, c.UNTESTABLE)}
     print('\n%d claims: %s' % (len(results), ', '.join('%d %s' % (n, v) for v, n in counts.items())))
 
@@ -111,8 +139,18 @@ def write(results, folder):
         out.writerow(COLUMNS)
         for r in results:
             pub = r['published'] if r['published'] and r['claim']['kind'] != 'order' else (None, None)
-            row = (r['claim']['id'], *pub, r['value'], r['low'], r['high'], r['n'], unit_of(r['claim']), r['verdict'], r['reason'],
-                   r['run'].plan['run_id'] if r['run'] else '')
+            row = (
+                r['claim']['id'],
+                *pub,
+                r['value'],
+                r['low'],
+                r['high'],
+                r['n'],
+                unit_of(r['claim']),
+                r['verdict'],
+                r['reason'],
+                r['run'].plan['run_id'] if r['run'] else '',
+            )
             out.writerow(['' if x is None else '%.4g' % x if isinstance(x, float) else x for x in row])
     os.replace(path + '.tmp', path)
 
@@ -127,14 +165,24 @@ def draw(results, folder):
     lines = []
     for r in shown:
         low, high = r['published']
-        lines.append((r['claim']['id'], [('published', (low * high) ** 0.5, low, high), (r['verdict'], r['value'], r['low'], r['high'])]))
+        lines.append(
+            (
+                r['claim']['id'],
+                [('published', (low * high) ** 0.5, low, high), (r['verdict'], r['value'], r['low'], r['high'])],
+            )
+        )
     used = {name: COLOURS[name] for name in COLOURS if any(p[0] == name for _, points in lines for p in points)}
     run = shown[0]['run']
-    figure = gnuplot.Figure('reproduce', 900, 140 + 26 * len(lines), 'Published and measured', plots.Source(run.folder).caption
-                            if os.path.exists(os.path.join(run.folder, 'summary.csv')) else run.plan['run_id'])
+    figure = gnuplot.Figure(
+        'reproduce',
+        900,
+        140 + 26 * len(lines),
+        'Published and measured',
+        Source(run.folder).caption,
+    )
     figure.legend(14, 46, [(name, *look) for name, look in used.items()])
     left = 24 + 7.4 * max(len(label) for label, _ in lines)
-    plots.dots(figure, left, 84, 880 - left, lines, used, [None] * len(lines), '', 'ratio, log')
+    bars.dots(figure, left, 84, 880 - left, lines, used, [None] * len(lines), '', 'ratio, log')
     os.makedirs(os.path.join(folder, 'plots'), exist_ok=True)
     return figure.save(os.path.join(folder, 'plots'))[1]
 
@@ -145,12 +193,26 @@ def against(results, other, folder, figures):
     print('\nagainst %s on %s: claims, not nanoseconds' % (other.plan['run_id'], other.plan['host']))
     for mine, theirs in zip(results, second):
         if mine['verdict'] != theirs['verdict']:
-            print('  %-22s here %s; there %s%s' % (mine['claim']['id'], mine['verdict'], theirs['verdict'], ' (%s)' % theirs['reason'] if theirs['reason'] else ''))
-    print('  %d of %d verdicts are the same' % (sum(a['verdict'] == b['verdict'] for a, b in zip(results, second)), len(results)))
+            print(
+                '  %-22s here %s; there %s%s'
+                % (
+                    mine['claim']['id'],
+                    mine['verdict'],
+                    theirs['verdict'],
+                    ' (%s)' % theirs['reason'] if theirs['reason'] else '',
+                )
+            )
+    print(
+        '  %d of %d verdicts are the same'
+        % (sum(a['verdict'] == b['verdict'] for a, b in zip(results, second)), len(results))
+    )
     run = next((r['run'] for r in results if r['run']), None)
     texts = [json.dumps(r.manifest, indent=1, sort_keys=True).splitlines() if r else [] for r in (run, other)]
-    for name, text in (('manifest-here.json', texts[0]), ('manifest-there.json', texts[1]),
-                       ('manifest.diff', difflib.unified_diff(*texts, 'here', 'there', lineterm='', n=0))):
+    for name, text in (
+        ('manifest-here.json', texts[0]),
+        ('manifest-there.json', texts[1]),
+        ('manifest.diff', difflib.unified_diff(*texts, 'here', 'there', lineterm='', n=0)),
+    ):
         with open(os.path.join(folder, name), 'w') as f:
             f.write('\n'.join(text) + '\n')
 
@@ -175,7 +237,7 @@ def main():
         print('reproduce: nothing to measure with: no build, or the driver did not run (make all)', file=sys.stderr)
         return 3
     try:
-        runs = [rundata.Run(folder) for folder in args.folders]
+        runs = [summarized(rundata.Run(folder)) for folder in args.folders]
         other = rundata.Run(args.against) if args.against else None
     except (OSError, ValueError, KeyError) as error:
         print('reproduce: no run folder: %s' % error, file=sys.stderr)
@@ -189,7 +251,9 @@ def main():
     print('results  %s/reproduce.csv%s' % (args.folders[0], '  plots/reproduce.svg' if not notice else ''))
     if notice:
         print('note: ' + notice)
-    return 6 if args.gate and any(r['verdict'] == c.DISAGREES and not r['claim'].get('explained') for r in results) else 0
+    return (
+        6 if args.gate and any(r['verdict'] == c.DISAGREES and not r['claim'].get('explained') for r in results) else 0
+    )
 
 
 if __name__ == '__main__':

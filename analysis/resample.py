@@ -20,8 +20,15 @@ def bca(logs, alpha=0.05):
     if MISSING or len(logs) < 6 or max(logs) == min(logs):
         return None, None
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')             # degenerate resamples come back as NaN, which is looked for below
-        found = scipy.stats.bootstrap((numpy.asarray(logs),), numpy.median, confidence_level=1 - alpha, method='BCa',
-                                      n_resamples=RESAMPLES, batch=RESAMPLES, random_state=numpy.random.default_rng(SEED))
+        warnings.simplefilter('ignore')  # degenerate resamples come back as NaN, which is looked for below
+        found = scipy.stats.bootstrap(
+            (numpy.asarray(logs),),
+            numpy.median,
+            confidence_level=1 - alpha,
+            method='BCa',
+            n_resamples=RESAMPLES,
+            batch=RESAMPLES,
+            random_state=numpy.random.default_rng(SEED),
+        )
     low, high = (float(x) for x in found.confidence_interval)
     return (None, None) if math.isnan(low) or math.isnan(high) else (low, high)

@@ -4,14 +4,43 @@ import csv
 import json
 import os
 
-RAW_COLUMNS = ('schema,run_id,host,platform,knobs,workload,params,placement,block,position,launch,metric,unit,value,'
-               'n_inner,status,reason').split(',')
-SUMMARY_COLUMNS = ('schema,run_id,host,platform,knobs,workload,params,placement,metric,unit,n,median,ci_low,ci_high,p99,'
-                   'floor,ratio_floor,ratio_native,ratio_ci_low,ratio_ci_high,verdict,status').split(',')
+RAW_COLUMNS = (
+    'schema,run_id,host,platform,knobs,workload,params,placement,block,position,launch,metric,unit,value,'
+    'n_inner,status,reason'
+).split(',')
+SUMMARY_COLUMNS = (
+    'schema,run_id,host,platform,knobs,workload,params,placement,metric,unit,n,median,ci_low,ci_high,p99,'
+    'floor,ratio_floor,ratio_native,ratio_ci_low,ratio_ci_high,verdict,status'
+).split(',')
 INTEGERS = {'schema', 'block', 'position', 'launch', 'n_inner', 'n'}
-NUMBERS = {'value', 'median', 'ci_low', 'ci_high', 'p99', 'floor', 'ratio_floor', 'ratio_native', 'ratio_ci_low',
-           'ratio_ci_high', 'ratio', 'boot_low', 'boot_high', 'p', 'p_holm', 'noise', 'smallest_effect', 'min', 'p50', 'p90', 'max',
-           'ns', 'p90_ns', 'low_ns', 'high_ns', 'count'}
+NUMBERS = {
+    'value',
+    'median',
+    'ci_low',
+    'ci_high',
+    'p99',
+    'floor',
+    'ratio_floor',
+    'ratio_native',
+    'ratio_ci_low',
+    'ratio_ci_high',
+    'ratio',
+    'boot_low',
+    'boot_high',
+    'p',
+    'p_holm',
+    'noise',
+    'smallest_effect',
+    'min',
+    'p50',
+    'p90',
+    'max',
+    'ns',
+    'p90_ns',
+    'low_ns',
+    'high_ns',
+    'count',
+}
 IDENTITY = ('platform', 'knobs', 'workload', 'params', 'placement')
 
 

@@ -9,7 +9,7 @@ import functools
 import math
 
 ALPHA = 0.05
-DELTA = 0.03            # a ratio whose whole interval lies within 1 +- 3 % counts as equivalent
+DELTA = 0.03  # a ratio whose whole interval lies within 1 +- 3 % counts as equivalent
 
 
 def median(values):
@@ -131,7 +131,7 @@ def geometric_mean(ratios):
 def rank_sum_tail(n, m):
     """P(U <= u) for u = 0, 1, ... of Mann and Whitney's U under `no difference`: counts of partitions, no approximation."""
     counts = [1] + [0] * (n * m)
-    for i in range(1, n + 1):                       # the Gaussian binomial coefficient (n + m over n), factor by factor
+    for i in range(1, n + 1):  # the Gaussian binomial coefficient (n + m over n), factor by factor
         for u in range(n * m, m + i - 1, -1):
             counts[u] -= counts[u - m - i]
         for u in range(i, n * m + 1):

@@ -11,13 +11,13 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import comparisons      # noqa: E402
-import plots            # noqa: E402
-import report           # noqa: E402
-import resample         # noqa: E402
-import rundata          # noqa: E402
-import summary          # noqa: E402
-import table            # noqa: E402
+import comparisons  # noqa: E402
+import plots  # noqa: E402
+import report  # noqa: E402
+import resample  # noqa: E402
+import rundata  # noqa: E402
+import summary  # noqa: E402
+import table  # noqa: E402
 
 
 def main():
@@ -39,8 +39,10 @@ def main():
     page, no_page = (None, None) if args.no_plots else report.write(run, rows, pairs)
     for line in filter(None, (notice, no_page, resample.MISSING)):
         print('note: ' + line)
-    print('results  %s/summary.csv  raw.csv  manifest.json  plan.json%s%s' % (
-        args.folder, '  report.html' if page else '', '  plots/ (%d files)' % len(made) if made else ''))
+    print(
+        'results  %s/summary.csv  raw.csv  manifest.json  plan.json%s%s'
+        % (args.folder, '  report.html' if page else '', '  plots/ (%d files)' % len(made) if made else '')
+    )
     noisy = table.noise_gate(run, table.primary_rows(run, rows))[1]
     return 5 if args.gate and noisy else 0
 

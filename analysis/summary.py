@@ -8,7 +8,7 @@ from rundata import SUMMARY_COLUMNS
 
 PRIMARY = ('ns_per_op', 'rss_kib')
 COMPARED = ('ns_per_op', 'rss_kib', 'pss_kib')
-FOLDED = ('ns_per_op_p99',)             # becomes the column p99 of ns_per_op
+FOLDED = ('ns_per_op_p99',)  # becomes the column p99 of ns_per_op
 
 
 def digits(x):
@@ -81,12 +81,26 @@ def summarize_metric(run, cell, metric, unit):
     ratio = ratio_to_native(run, cell, metric, values)
     tail = cell.samples.get(metric + '_p99')
     return {
-        'schema': run.plan['schema'], 'run_id': run.plan['run_id'], 'host': run.plan['host'],
-        'platform': cell['platform'], 'knobs': cell['knobs'], 'workload': cell['workload'], 'params': cell['params'],
-        'placement': cell['placement'], 'metric': metric, 'unit': unit, 'n': len(values), 'median': middle,
-        'ci_low': low, 'ci_high': high, 'p99': stats.median(tail.values()) if tail else None, 'floor': floor,
-        'ratio_floor': middle / floor if middle and floor else None, 'ratio_native': ratio[0],
-        'ratio_ci_low': ratio[1], 'ratio_ci_high': ratio[2],
+        'schema': run.plan['schema'],
+        'run_id': run.plan['run_id'],
+        'host': run.plan['host'],
+        'platform': cell['platform'],
+        'knobs': cell['knobs'],
+        'workload': cell['workload'],
+        'params': cell['params'],
+        'placement': cell['placement'],
+        'metric': metric,
+        'unit': unit,
+        'n': len(values),
+        'median': middle,
+        'ci_low': low,
+        'ci_high': high,
+        'p99': stats.median(tail.values()) if tail else None,
+        'floor': floor,
+        'ratio_floor': middle / floor if middle and floor else None,
+        'ratio_native': ratio[0],
+        'ratio_ci_low': ratio[1],
+        'ratio_ci_high': ratio[2],
         'verdict': cell_verdict(run, cell, metric, ratio) if values else '',
         'status': cell_status(run, cell, len(values)),
     }
@@ -112,7 +126,9 @@ def write_csv(rows, columns, folder, name):
         out = csv.writer(f, lineterminator='\n')
         out.writerow(columns)
         for row in rows:
-            out.writerow([digits(v) if isinstance(v, float) else '' if v is None else v for v in (row[c] for c in columns)])
+            out.writerow(
+                [digits(v) if isinstance(v, float) else '' if v is None else v for v in (row[c] for c in columns)]
+            )
         f.flush()
         os.fsync(f.fileno())
     os.replace(path + '.tmp', path)

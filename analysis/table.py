@@ -6,20 +6,30 @@ import rundata
 import stats
 import summary
 
-CLASSES = (('syscall', 'system calls'), ('fault', 'page faults and mappings'), ('task', 'processes, threads, signals'),
-           ('cpu', 'must cost nothing extra'),
-           ('app', 'applications'), ('floor', 'floors: the bare mechanisms, natively'))
+CLASSES = (
+    ('syscall', 'system calls'),
+    ('fault', 'page faults and mappings'),
+    ('task', 'processes, threads, signals'),
+    ('cpu', 'must cost nothing extra'),
+    ('app', 'applications'),
+    ('floor', 'floors: the bare mechanisms, natively'),
+)
 
 
 def amount(x, unit, low=None, high=None):
     """At most three significant digits, none of them finer than the interval, and a unit that keeps them readable."""
     if x is None:
         return '-'
-    steps = {'ns': ((1e9, 's'), (1e6, 'ms'), (1e3, 'us'), (0, 'ns')), 'KiB': ((1024**2, 'GiB'), (1024, 'MiB'), (0, 'KiB'))}
+    steps = {
+        'ns': ((1e9, 's'), (1e6, 'ms'), (1e3, 'us'), (0, 'ns')),
+        'KiB': ((1024**2, 'GiB'), (1024, 'MiB'), (0, 'KiB')),
+    }
     for size, name in steps.get(unit, ((0, unit),)):
         if x >= size:
             scale = size or 1
-            return ('%s %s' % (significant(x / scale, *(None if b is None else b / scale for b in (low, high))), name)).rstrip()
+            return (
+                '%s %s' % (significant(x / scale, *(None if b is None else b / scale for b in (low, high))), name)
+            ).rstrip()
     return '-'
 
 
@@ -67,10 +77,16 @@ HEAD = ('', 'median', '95 % CI', 'vs native', '95 % CI', 'x floor', 'p99', 'verd
 def line_of(row, name, pairs=()):
     form = lambda x: amount(x, row['unit'], row['ci_low'], row['ci_high'])
     ratio = lambda x: significant(x, row['ratio_ci_low'], row['ratio_ci_high'])
-    return (name, form(row['median']), span(row['ci_low'], row['ci_high'], form),
-            '-' if row['ratio_native'] is None else ratio(row['ratio_native']),
-            span(row['ratio_ci_low'], row['ratio_ci_high'], ratio),
-            '-' if row['ratio_floor'] is None else significant(row['ratio_floor']), form(row['p99']), sentence(row, pairs))
+    return (
+        name,
+        form(row['median']),
+        span(row['ci_low'], row['ci_high'], form),
+        '-' if row['ratio_native'] is None else ratio(row['ratio_native']),
+        span(row['ratio_ci_low'], row['ratio_ci_high'], ratio),
+        '-' if row['ratio_floor'] is None else significant(row['ratio_floor']),
+        form(row['p99']),
+        sentence(row, pairs),
+    )
 
 
 def variant_name(row):
@@ -88,10 +104,17 @@ def group_lines(run, cells, by_cell, pairs):
         noise = stats.noise(noise['ratio_ci_low'], noise['ratio_ci_high'])
     if first['class'] == 'floor':
         return [line_of(row, '%s [%s]' % (first['workload'], first['placement']))]
-    lines = [('%s [%s]' % (' '.join(filter(None, (first['workload'], first['params']))), first['placement']), 'A/A noise %s' % percent(noise))]
+    lines = [
+        (
+            '%s [%s]' % (' '.join(filter(None, (first['workload'], first['params']))), first['placement']),
+            'A/A noise %s' % percent(noise),
+        )
+    ]
     for cell in cells:
         if cell['platform'] != 'native-aa':
-            lines.append(line_of(by_cell[cell.id], variant_name(by_cell[cell.id]), pairs.get(rundata.identity(cell), ())))
+            lines.append(
+                line_of(by_cell[cell.id], variant_name(by_cell[cell.id]), pairs.get(rundata.identity(cell), ()))
+            )
     return lines
 
 
@@ -143,16 +166,28 @@ def noise_gate(run, by_cell):
         return 'A/A noise floor: not known (fewer than 6 launches a cell)', False
     middle, worst = stats.median([f[0] for f in factors]), max(factors)
     noisy = middle > 1.05 or excluded > max(1, 0.1 * len(factors))
-    return 'A/A noise floor: median %s, worst %s (%s); %d of %d A/A intervals miss 1: %s' % (
-        percent(middle), percent(worst[0]), worst[1], excluded, len(factors),
-        'NOISY, trust large differences only' if noisy else 'OK'), noisy
+    return (
+        'A/A noise floor: median %s, worst %s (%s); %d of %d A/A intervals miss 1: %s'
+        % (
+            percent(middle),
+            percent(worst[0]),
+            worst[1],
+            excluded,
+            len(factors),
+            'NOISY, trust large differences only' if noisy else 'OK',
+        ),
+        noisy,
+    )
 
 
 def failures(run):
     out = []
     for cell in run.cells:
         for status, reason, _, _ in cell.failures[-1:]:
-            out.append('  %s: %s / %s [%s]: %s' % (status, cell['workload'], variant_name(cell).strip(), cell['placement'], reason))
+            out.append(
+                '  %s: %s / %s [%s]: %s'
+                % (status, cell['workload'], variant_name(cell).strip(), cell['placement'], reason)
+            )
     return out
 
 
@@ -173,13 +208,24 @@ def resolution_lines(comparisons):
     if open_pairs:
         effects = [c['smallest_effect'] for c in open_pairs]
         worst = max(open_pairs, key=lambda c: c['smallest_effect'])
-        out.append('not resolved: %d of %d comparisons; the smallest effect this run could see there: median %s, worst %s (%s %s [%s])' % (
-            len(open_pairs), len(times), percent(stats.median(effects)), percent(worst['smallest_effect']), worst['platform'],
-            worst['workload'], worst['placement']))
+        out.append(
+            'not resolved: %d of %d comparisons; the smallest effect this run could see there: median %s, worst %s (%s %s [%s])'
+            % (
+                len(open_pairs),
+                len(times),
+                percent(stats.median(effects)),
+                percent(worst['smallest_effect']),
+                worst['platform'],
+                worst['workload'],
+                worst['placement'],
+            )
+        )
     alone = sum(c['holds'] == 'alone' for c in times)
     if alone:
-        out.append('`?`: %d verdicts stand by themselves only, not among %d comparisons (Holm); at least TRIALS=%d settles them' % (
-            alone, len(times), stats.launches_needed(len(times))))
+        out.append(
+            '`?`: %d verdicts stand by themselves only, not among %d comparisons (Holm); at least TRIALS=%d settles them'
+            % (alone, len(times), stats.launches_needed(len(times)))
+        )
     return out
 
 

@@ -7,8 +7,10 @@ import subprocess
 import tempfile
 import urllib.request
 
-FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-         "--disable-sync --hide-scrollbars").split()
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
+    "--disable-sync --hide-scrollbars"
+).split()
 
 
 def missing():
@@ -22,7 +24,9 @@ def missing():
 class Browser:
     def __enter__(self):
         self.profile = tempfile.TemporaryDirectory()
-        self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.driver = subprocess.Popen(
+            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for line in self.driver.stdout:
             if found := re.search(r"started successfully on port (\d+)", line):
                 break
@@ -52,7 +56,9 @@ class Browser:
 
     def look(self, path, width, scheme):
         """Loads a file at a width in pixels, in the light or dark scheme."""
-        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("/url", {"url": f"file://{path}"})
 
@@ -72,5 +78,7 @@ class Browser:
         if height:
             width = self.run("return innerWidth")
             clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-            return base64.b64decode(self.devtools("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"])
+            return base64.b64decode(
+                self.devtools("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"]
+            )
         return base64.b64decode(self.call("/screenshot"))

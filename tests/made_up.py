@@ -4,28 +4,63 @@ import json
 import math
 import random
 
-RAW = ("schema,run_id,host,platform,knobs,workload,params,placement,block,position,launch,metric,unit,value,n_inner,status,"
-       "reason").split(",")
+RAW = (
+    "schema,run_id,host,platform,knobs,workload,params,placement,block,position,launch,metric,unit,value,n_inner,status,"
+    "reason"
+).split(",")
 SYSCALLS = ("getpid", "getpid-var", "read0", "stat")
 
 
 def machine(virtual=True, pmu=False, module="kvm_pvm"):
-    cpu = dict.fromkeys("model vendor family model_number stepping microcode flags bugs smt smt_active l3_cache".split(), "x")
-    return {"cpu": {**cpu, "model": "Made-up CPU", "online": 2, "tsc_hz": 3e9},
-            "kernel": {"release": "6.1.0", "version": "#1", "machine": "x86_64", "command_line": "quiet", "aslr": "2",
-                       "yama_ptrace_scope": "0", "perf_event_paranoid": "2"},
-            "mitigations": {}, "hypervisor": "KVMKVMKVM" if virtual else None,
-            "kvm": {"device": True, "usable": True, "module": module, "nested": None},
-            "pmu": {"available": pmu, "reason": None if pmu else "No such file or directory"}, "memory_kib": {"MemTotal": 1},
-            "governor": None, "idle_driver": None, "clocksource": "tsc", "thp": {"enabled": "always", "shmem": "never"}}
+    cpu = dict.fromkeys(
+        "model vendor family model_number stepping microcode flags bugs smt smt_active l3_cache".split(), "x"
+    )
+    return {
+        "cpu": {**cpu, "model": "Made-up CPU", "online": 2, "tsc_hz": 3e9},
+        "kernel": {
+            "release": "6.1.0",
+            "version": "#1",
+            "machine": "x86_64",
+            "command_line": "quiet",
+            "aslr": "2",
+            "yama_ptrace_scope": "0",
+            "perf_event_paranoid": "2",
+        },
+        "mitigations": {},
+        "hypervisor": "KVMKVMKVM" if virtual else None,
+        "kvm": {"device": True, "usable": True, "module": module, "nested": None},
+        "pmu": {"available": pmu, "reason": None if pmu else "No such file or directory"},
+        "memory_kib": {"MemTotal": 1},
+        "governor": None,
+        "idle_driver": None,
+        "clocksource": "tsc",
+        "thp": {"enabled": "always", "shmem": "never"},
+    }
 
 
 def manifest(run_id, host, trials, **changes):
     ticks = {"load": [0.0, 0.0, 0.0], "ticks": {"user": 1}}
-    return {"schema": 1, "run_id": run_id, "host": host, "started": "2026-11-22T10:00:00Z", "ended": "2026-11-22T10:01:00Z",
-            "complete": True, "suite": "standard", "seed": 1, "trials": trials, "command": ["trapgate-bench"], "variants": [],
-            "git": {"commit": "0" * 40, "dirty": False}, "machine": machine(), "packages": {},
-            "binaries": {"getpid": "a" * 64, "trapgate": "b" * 64}, "start": ticks, "end": ticks, "warnings": [], **changes}
+    return {
+        "schema": 1,
+        "run_id": run_id,
+        "host": host,
+        "started": "2026-11-22T10:00:00Z",
+        "ended": "2026-11-22T10:01:00Z",
+        "complete": True,
+        "suite": "standard",
+        "seed": 1,
+        "trials": trials,
+        "command": ["trapgate-bench"],
+        "variants": [],
+        "git": {"commit": "0" * 40, "dirty": False},
+        "machine": machine(),
+        "packages": {},
+        "binaries": {"getpid": "a" * 64, "trapgate": "b" * 64},
+        "start": ticks,
+        "end": ticks,
+        "warnings": [],
+        **changes,
+    }
 
 
 class Maker:
@@ -42,16 +77,42 @@ class Maker:
         first = len(self.cells)
         for name, ns in {**times, "native-aa": times["native"]}.items():
             platform, _, knobs = name.partition(":")
-            self.cells.append({"id": len(self.cells), "platform": platform, "knobs": knobs, "workload": workload, "params": params,
-                               "placement": placement, "class": kind, "help": "made up", "traps": 1, "group": self.groups, "inner": 100,
-                               "batches": 5, "floor": None if floor is None else {"cell": floor, "times": 1}})
+            self.cells.append(
+                {
+                    "id": len(self.cells),
+                    "platform": platform,
+                    "knobs": knobs,
+                    "workload": workload,
+                    "params": params,
+                    "placement": placement,
+                    "class": kind,
+                    "help": "made up",
+                    "traps": 1,
+                    "group": self.groups,
+                    "inner": 100,
+                    "batches": 5,
+                    "floor": None if floor is None else {"cell": floor, "times": 1},
+                }
+            )
             self.times.append(ns)
         self.groups += 1
         return first
 
     def floor(self, name, ns, placement="same-cpu"):
-        self.cells.append({**self.cells[0], "id": len(self.cells), "platform": "native", "knobs": "", "workload": name, "params": "",
-                           "placement": placement, "class": "floor", "group": self.groups, "floor": None})
+        self.cells.append(
+            {
+                **self.cells[0],
+                "id": len(self.cells),
+                "platform": "native",
+                "knobs": "",
+                "workload": name,
+                "params": "",
+                "placement": placement,
+                "class": "floor",
+                "group": self.groups,
+                "floor": None,
+            }
+        )
         self.times.append(ns)
         self.groups += 1
         return len(self.cells) - 1
@@ -60,10 +121,27 @@ class Maker:
         for block in range(self.trials + 1):
             for position, (cell, ns) in enumerate(zip(self.cells, self.times)):
                 who = {k: cell[k] for k in ("platform", "knobs", "workload", "params", "placement")}
-                row = {"schema": 1, "run_id": self.run_id, "host": self.host, **who, "block": block, "position": position, "launch": block,
-                       "n_inner": 100, "status": "ok" if block else "warmup", "reason": ""}
+                row = {
+                    "schema": 1,
+                    "run_id": self.run_id,
+                    "host": self.host,
+                    **who,
+                    "block": block,
+                    "position": position,
+                    "launch": block,
+                    "n_inner": 100,
+                    "status": "ok" if block else "warmup",
+                    "reason": "",
+                }
                 if ns is None:
-                    yield {**row, "metric": "ns_per_op", "unit": "ns", "value": "", "status": "failed", "reason": "no luck"}
+                    yield {
+                        **row,
+                        "metric": "ns_per_op",
+                        "unit": "ns",
+                        "value": "",
+                        "status": "failed",
+                        "reason": "no luck",
+                    }
                     continue
                 value = ns * self.drift[block] * math.exp(self.rng.gauss(0, self.spread))
                 yield {**row, "metric": "ns_per_op", "unit": "ns", "value": "%.6g" % value}
@@ -73,11 +151,25 @@ class Maker:
     def write(self, folder, subset=False, **changes):
         folder.mkdir(parents=True, exist_ok=True)
         ids = [c["id"] for c in self.cells]
-        plan = {"schema": 1, "run_id": self.run_id, "host": self.host, "suite": "standard", "seed": 1, "trials": self.trials, "batches": 5,
-                "target_us": 1000, "timeout_s": 10, "subset": subset, "complete": True, "tsc_hz": 3e9,
-                "placements": {"same-cpu": [1], "free": [0, 1]}, "selection": {"platforms": None, "workloads": None, "knobs": []},
-                "skipped": [{"platform": "absent", "reason": "it needs a thing that is not here"}], "cells": self.cells,
-                "order": [ids] * (self.trials + 1)}
+        plan = {
+            "schema": 1,
+            "run_id": self.run_id,
+            "host": self.host,
+            "suite": "standard",
+            "seed": 1,
+            "trials": self.trials,
+            "batches": 5,
+            "target_us": 1000,
+            "timeout_s": 10,
+            "subset": subset,
+            "complete": True,
+            "tsc_hz": 3e9,
+            "placements": {"same-cpu": [1], "free": [0, 1]},
+            "selection": {"platforms": None, "workloads": None, "knobs": []},
+            "skipped": [{"platform": "absent", "reason": "it needs a thing that is not here"}],
+            "cells": self.cells,
+            "order": [ids] * (self.trials + 1),
+        }
         (folder / "plan.json").write_text(json.dumps(plan))
         (folder / "manifest.json").write_text(json.dumps(manifest(self.run_id, self.host, self.trials, **changes)))
         with open(folder / "raw.csv", "w", newline="") as f:
@@ -89,7 +181,9 @@ class Maker:
                 f.write("schema,run_id,host,platform,knobs,workload,params,placement,block,launch,phase,ns,p90_ns,n\n")
                 for platform, workload, placement, phase, ns in self.phases:
                     for block in range(1, self.trials + 1):
-                        f.write(f"1,{self.run_id},{self.host},{platform},,{workload},,{placement},{block},{block},{phase},{ns},{ns * 1.2},100\n")
+                        f.write(
+                            f"1,{self.run_id},{self.host},{platform},,{workload},,{placement},{block},{block},{phase},{ns},{ns * 1.2},100\n"
+                        )
         return folder
 
 
@@ -97,8 +191,17 @@ def rich_run(folder, **kwargs):
     """Every kind of figure has something to show."""
     make = Maker(**kwargs)
     for i, name in enumerate(SYSCALLS):
-        make.group(name, {"native": 100 + 40 * i, "systrap": 700 + 60 * i, "ptrace": 9000 + 100 * i, "kvm": 33000, "systrap:systrap.patch=off": 4100,
-                          "systrap:systrap.spin=0": 820})
+        make.group(
+            name,
+            {
+                "native": 100 + 40 * i,
+                "systrap": 700 + 60 * i,
+                "ptrace": 9000 + 100 * i,
+                "kvm": 33000,
+                "systrap:systrap.patch=off": 4100,
+                "systrap:systrap.spin=0": 820,
+            },
+        )
     make.floor("floor-spin", 90)
     for cell in make.cells:
         if cell["platform"] == "systrap" and cell["workload"] == "getpid":
@@ -111,9 +214,22 @@ def rich_run(folder, **kwargs):
     make.group("broken", {"native": 100, "systrap": None}, kind="task")
     make.group("redis-set", {"native": 20000, "systrap": 60000, "ptrace": 90000}, kind="app")
     for kib in (4, 64, 1024, 65536):
-        make.group("fault-size", {"native": 400 * kib, "systrap": 10000 + 200 * kib, "ptrace": 40000 + 210 * kib}, params=f"size_kib={kib}", kind="fault")
+        make.group(
+            "fault-size",
+            {"native": 400 * kib, "systrap": 10000 + 200 * kib, "ptrace": 40000 + 210 * kib},
+            params=f"size_kib={kib}",
+            kind="fault",
+        )
     for work in (100, 1000, 10000, 100000, 1000000):
-        make.group("call-rate", {"native": 150 + work, "systrap": 750 + work, "ptrace": 9150 + work}, params=f"work_ns={work}", placement="free")
-    make.phases = [(p, "getpid", "same-cpu", phase, ns) for p, times in (("systrap", (120, 150, 90, 40, 160)), ("ptrace", (2100, 3000, 95, 45, 3700)))
-                   for phase, ns in zip(("trap", "hand over", "dispatch", "handle", "resume"), times)]
+        make.group(
+            "call-rate",
+            {"native": 150 + work, "systrap": 750 + work, "ptrace": 9150 + work},
+            params=f"work_ns={work}",
+            placement="free",
+        )
+    make.phases = [
+        (p, "getpid", "same-cpu", phase, ns)
+        for p, times in (("systrap", (120, 150, 90, 40, 160)), ("ptrace", (2100, 3000, 95, 45, 3700)))
+        for phase, ns in zip(("trap", "hand over", "dispatch", "handle", "resume"), times)
+    ]
     return make.write(folder, **{k: v for k, v in kwargs.items() if k == "subset"})

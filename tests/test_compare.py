@@ -19,7 +19,11 @@ def make(folder, factors=(), seed=1, slow_day=1.0, host="host", placements=None,
     """A run in which systrap takes the usual times but for `factors`; on a slow day everything, native too, is slower."""
     maker = made_up.Maker(run_id=f"20261122T100000Z-{host}{seed}", host=host, seed=seed, spread=spread)
     for name, ns in WORKLOADS.items():
-        times = {"native": 100 * slow_day, "systrap": ns * dict(factors).get(name, 1) * slow_day, "ptrace": 9000 * slow_day}
+        times = {
+            "native": 100 * slow_day,
+            "systrap": ns * dict(factors).get(name, 1) * slow_day,
+            "ptrace": 9000 * slow_day,
+        }
         maker.group(name, {**times, "systrap": None} if name in fail else times)
     maker.write(folder, **manifest)
     if placements:
@@ -29,8 +33,12 @@ def make(folder, factors=(), seed=1, slow_day=1.0, host="host", placements=None,
 
 
 def compare(base, new, *options):
-    return subprocess.run(["/usr/bin/python3", "-B", ROOT / "analysis/compare.py", base, new, *options], capture_output=True, text=True,
-                          timeout=60)
+    return subprocess.run(
+        ["/usr/bin/python3", "-B", ROOT / "analysis/compare.py", base, new, *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def verdicts(result):
@@ -38,7 +46,9 @@ def verdicts(result):
     for line in result.stdout.splitlines():
         words = line.split()
         if len(words) > 3 and words[0] in WORKLOADS and words[1].startswith("["):
-            found[words[0], words[2]] = next((v for v in ("slower", "faster", "equivalent", "not resolved", "drift", "broken") if v in line), "")
+            found[words[0], words[2]] = next(
+                (v for v in ("slower", "faster", "equivalent", "not resolved", "drift", "broken") if v in line), ""
+            )
     return found
 
 
@@ -46,7 +56,11 @@ def test_same_code_is_not_a_change(tmp_path):
     """Twenty pairs of runs of the same code, some of them on slow days: no verdict says that anything changed."""
     wrong = 0
     for seed in range(0, 40, 2):
-        result = compare(make(tmp_path / f"a{seed}", seed=seed), make(tmp_path / f"b{seed}", seed=seed + 1, slow_day=1 + seed / 100), "--gate")
+        result = compare(
+            make(tmp_path / f"a{seed}", seed=seed),
+            make(tmp_path / f"b{seed}", seed=seed + 1, slow_day=1 + seed / 100),
+            "--gate",
+        )
         wrong += result.returncode == 6 or "faster" in verdicts(result).values()
     assert wrong <= 1
 
@@ -55,7 +69,11 @@ def test_change_is_found_and_nothing_else(tmp_path):
     result = compare(make(tmp_path / "a"), make(tmp_path / "b", {"read0": 1.12, "stat": 0.8}, seed=2, slow_day=1.3))
     assert result.returncode == 0, result.stderr
     found = verdicts(result)
-    assert found["read0", "systrap"] == "slower" and found["stat", "systrap"] == "faster" and found["getpid", "native"] == "drift"
+    assert (
+        found["read0", "systrap"] == "slower"
+        and found["stat", "systrap"] == "faster"
+        and found["getpid", "native"] == "drift"
+    )
     assert {found[w, "ptrace"] for w in WORKLOADS} <= {"equivalent", "not resolved"}
 
 
@@ -83,20 +101,28 @@ def test_refused(tmp_path):
 
 
 def test_a_new_sentry_is_what_is_compared(tmp_path):
-    result = compare(make(tmp_path / "a"), make(tmp_path / "b", seed=2, binaries={"getpid": "a" * 64, "trapgate": "e" * 64}))
+    result = compare(
+        make(tmp_path / "a"), make(tmp_path / "b", seed=2, binaries={"getpid": "a" * 64, "trapgate": "e" * 64})
+    )
     assert result.returncode == 0 and "another program" not in result.stdout
 
 
 def test_hosts_are_never_pooled(tmp_path):
     a, b = make(tmp_path / "a"), make(tmp_path / "b", {"getpid": 3}, host="other")
     result = compare(a, b)
-    assert result.returncode == 0 and "side by side" in result.stdout and not set(verdicts(result).values()) & {"slower", "faster"}
+    assert (
+        result.returncode == 0
+        and "side by side" in result.stdout
+        and not set(verdicts(result).values()) & {"slower", "faster"}
+    )
     assert "7.0" in result.stdout and "21" in result.stdout
     assert compare(a, b, "--gate").returncode == 4
 
 
 def export(folder):
-    result = subprocess.run(["/usr/bin/python3", "-B", ROOT / "analysis/export.py", folder], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        ["/usr/bin/python3", "-B", ROOT / "analysis/export.py", folder], capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -106,9 +132,14 @@ def test_export(tmp_path):
     out, run = export(folder), rundata.Run(folder)
     assert len(out["benchmarks"]) == 20 * 3 * len(WORKLOADS)
     values = [b["real_time"] for b in out["benchmarks"] if b["name"] == "getpid/same-cpu/systrap"]
-    cell, = [c for c in run.cells if c["platform"] == "systrap" and c["workload"] == "getpid"]
+    (cell,) = [c for c in run.cells if c["platform"] == "systrap" and c["workload"] == "getpid"]
     assert values == list(cell.samples["ns_per_op"].values())
-    assert subprocess.run(["/usr/bin/python3", "-B", ROOT / "analysis/export.py", tmp_path], capture_output=True).returncode == 2
+    assert (
+        subprocess.run(
+            ["/usr/bin/python3", "-B", ROOT / "analysis/export.py", tmp_path], capture_output=True
+        ).returncode
+        == 2
+    )
 
 
 def tool():
@@ -121,9 +152,26 @@ def test_google_benchmark_reads_it(tmp_path):
     if not tool():
         pytest.skip("google/benchmark's compare.py is not installed (Debian package libbenchmark-tools)")
     for name, factors in (("a", ()), ("b", {"getpid": 1.5})):
-        (tmp_path / f"{name}.json").write_text(json.dumps(export(make(tmp_path / name, factors, seed=len(name) + len(factors)))))
-    result = subprocess.run(["/usr/bin/python3", "-B", tool(), "--no-color", "-d", tmp_path / "diff.json", "benchmarks", tmp_path / "a.json",
-                             tmp_path / "b.json"], capture_output=True, text=True, timeout=60, cwd=tool().parent)
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps(export(make(tmp_path / name, factors, seed=len(name) + len(factors))))
+        )
+    result = subprocess.run(
+        [
+            "/usr/bin/python3",
+            "-B",
+            tool(),
+            "--no-color",
+            "-d",
+            tmp_path / "diff.json",
+            "benchmarks",
+            tmp_path / "a.json",
+            tmp_path / "b.json",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tool().parent,
+    )
     assert result.returncode == 0, result.stderr
     assert "getpid/same-cpu/systrap_pvalue" in result.stdout and "U Test, Repetitions: 20 vs 20" in result.stdout
     diff = {d["name"]: d for d in json.loads((tmp_path / "diff.json").read_text())}

@@ -53,14 +53,25 @@ def tree(tmp_path):
     shutil.copytree(ROOT / "analysis", tree / "analysis", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "running").mkdir()
     (tree / "driver").write_text(DRIVER % (str(ROOT / "tests"), str(tmp_path / "running")))
-    (tree / "Makefile").write_text("deps:\n\t@:\nall:\n\tmkdir -p build\n\tinstall -m 755 driver build/trapgate-bench\n")
-    for argv in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "tree"]):
+    (tree / "Makefile").write_text(
+        "deps:\n\t@:\nall:\n\tmkdir -p build\n\tinstall -m 755 driver build/trapgate-bench\n"
+    )
+    for argv in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "tree"],
+    ):
         subprocess.run(["git", *argv], cwd=tree, check=True)
     return tree
 
 
 def environment(tmp_path):
-    return {**SBIN, "FLEET_OUT": str(tmp_path / "fleet"), "FLEET_CACHE": str(tmp_path / "cache"), "FLEET_LOCK": str(tmp_path / "lock")}
+    return {
+        **SBIN,
+        "FLEET_OUT": str(tmp_path / "fleet"),
+        "FLEET_CACHE": str(tmp_path / "cache"),
+        "FLEET_LOCK": str(tmp_path / "lock"),
+    }
 
 
 def check_fleet(out, count):
@@ -91,7 +102,8 @@ def sshd(tmp_path):
     port = free_port()
     (tmp_path / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/user.pub\nPidFile {tmp_path}/pid\n"
-        "StrictModes no\nPasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n")
+        "StrictModes no\nPasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
+    )
     process = subprocess.Popen([server, "-D", "-e", "-f", tmp_path / "sshd_config"], stderr=subprocess.DEVNULL)
     deadline = time.time() + 20
     while time.time() < deadline and process.poll() is None:
@@ -99,8 +111,10 @@ def sshd(tmp_path):
             if not s.connect_ex(("127.0.0.1", port)):
                 break
         time.sleep(0.1)
-    yield (f"ssh -p {port} -i {tmp_path}/user -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
-           f"{getpass.getuser()}@127.0.0.1")
+    yield (
+        f"ssh -p {port} -i {tmp_path}/user -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
+        f"{getpass.getuser()}@127.0.0.1"
+    )
     process.terminate()
     process.wait(20)
 
@@ -109,13 +123,18 @@ def test_ssh_fleet(tree, sshd, tmp_path):
     """Two names for this machine and one host that is not there: two runs, one after the other, and exit 7."""
     (tmp_path / "hosts").write_text(f"# a comment\n{sshd}\n{sshd}   # again\n{sshd.replace('-p ', '-p 1')}\n")
     lines = (tmp_path / "hosts").read_text().splitlines()
-    result = subprocess.run([tree / "bench/fleet/run.sh", tmp_path / "hosts", "--suite=quick"], capture_output=True, text=True, timeout=200,
-                            env=environment(tmp_path))
+    result = subprocess.run(
+        [tree / "bench/fleet/run.sh", tmp_path / "hosts", "--suite=quick"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=environment(tmp_path),
+    )
     assert result.returncode == 7, result.stdout + result.stderr
     assert len(lines) == 4 and "2 of 3 hosts" in result.stdout and "03-127.0.0.1 delivered nothing" in result.stderr
     check_fleet(tmp_path / "fleet", 2)
     assert "delivered nothing" in (tmp_path / "fleet/report.html").read_text()
-    assert not list((pathlib.Path.home() / ".parallel/tmp").glob("*/host.sh"))             # nothing is left on the host
+    assert not list((pathlib.Path.home() / ".parallel/tmp").glob("*/host.sh"))  # nothing is left on the host
 
 
 def test_fleet_usage(tree, tmp_path):
@@ -130,13 +149,29 @@ def test_fleet_usage(tree, tmp_path):
 
 def test_host_runs_the_real_driver(tmp_path):
     """host.sh with a build that the hosts share: the driver's own run folder comes back, and its exit status."""
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip() or "none"
-    result = subprocess.run([ROOT / "bench/fleet/host.sh", tmp_path / "no-bundle", commit, "here", tmp_path / "here.tar.gz",
-                             "--platforms=native", "--workloads=spin", "--trials=1"], capture_output=True, text=True, timeout=120,
-                            env={**environment(tmp_path), "FLEET_BUILD": str(BUILD)})
+    commit = (
+        subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+        or "none"
+    )
+    result = subprocess.run(
+        [
+            ROOT / "bench/fleet/host.sh",
+            tmp_path / "no-bundle",
+            commit,
+            "here",
+            tmp_path / "here.tar.gz",
+            "--platforms=native",
+            "--workloads=spin",
+            "--trials=1",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**environment(tmp_path), "FLEET_BUILD": str(BUILD)},
+    )
     assert result.returncode == 0, result.stderr
     subprocess.run(["tar", "-xzf", tmp_path / "here.tar.gz", "-C", tmp_path], check=True)
-    host, = tmp_path.glob("*/host.json")
+    (host,) = tmp_path.glob("*/host.json")
     assert json.loads(host.read_text())["commit"] == commit and rundata.Run(host.parent).plan["complete"]
 
 
@@ -178,9 +213,20 @@ def start_munge(folder):
     key.write_bytes(os.urandom(1024))
     key.chmod(0o600)
     sock = folder / "munge.socket"
-    process = subprocess.Popen([munged, "--foreground", "--force", f"--key-file={key}", f"--socket={sock}", f"--pid-file={folder}/munge.pid",
-                                f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed"], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [
+            munged,
+            "--foreground",
+            "--force",
+            f"--key-file={key}",
+            f"--socket={sock}",
+            f"--pid-file={folder}/munge.pid",
+            f"--log-file={folder}/munge.log",
+            f"--seed-file={folder}/munge.seed",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.time() + 15
     while time.time() < deadline and process.poll() is None and not sock.exists():
         time.sleep(0.1)
@@ -200,13 +246,29 @@ def slurm(tmp_path_factory):
         pytest.skip(sock)
     host = socket.gethostname().split(".")[0]
     (folder / "state").mkdir()
-    (folder / "slurm.conf").write_text(SLURM.format(host=host, ports=[free_port() for _ in range(3)], user=getpass.getuser(), dir=folder,
-                                                    auth="munge", munge=f"AuthInfo=socket={sock}", cred="munge"))
+    (folder / "slurm.conf").write_text(
+        SLURM.format(
+            host=host,
+            ports=[free_port() for _ in range(3)],
+            user=getpass.getuser(),
+            dir=folder,
+            auth="munge",
+            munge=f"AuthInfo=socket={sock}",
+            cred="munge",
+        )
+    )
     env = {**SBIN, "SLURM_CONF": str(folder / "slurm.conf")}
-    daemons = [munge, subprocess.Popen(["slurmctld", "-D"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+    daemons = [
+        munge,
+        subprocess.Popen(["slurmctld", "-D"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
+    ]
     for node in ("n1", "n2"):
         (folder / f"spool.{node}").mkdir()
-        daemons.append(subprocess.Popen(["slurmd", "-D", "-N", node], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        daemons.append(
+            subprocess.Popen(
+                ["slurmd", "-D", "-N", node], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        )
     deadline, idle = time.time() + 60, ""
     while time.time() < deadline and idle.count("idle") != 2:
         idle = subprocess.run(["sinfo", "-h", "-N", "-o", "%N %t"], env=env, capture_output=True, text=True).stdout
@@ -228,7 +290,9 @@ def slurm(tmp_path_factory):
 def test_slurm_fleet(tree, slurm, tmp_path):
     """A job array with a task a node, and a merge job that depends on it."""
     env = {**environment(tmp_path), **{k: slurm[k] for k in ("SLURM_CONF", "PATH")}}
-    result = subprocess.run([tree / "bench/fleet/slurm.sh", "--suite=quick"], capture_output=True, text=True, timeout=200, env=env)
+    result = subprocess.run(
+        [tree / "bench/fleet/slurm.sh", "--suite=quick"], capture_output=True, text=True, timeout=200, env=env
+    )
     logs = "\n".join(p.read_text() for p in (tmp_path / "fleet").glob("*.log"))
     assert result.returncode == 0, result.stdout + result.stderr + logs
     assert "2 nodes" in result.stderr and "2 of 2 hosts" in result.stdout

@@ -16,21 +16,28 @@ sys.path.insert(0, str(ROOT / "analysis"))
 import advice  # noqa: E402
 import comparisons  # noqa: E402
 import gnuplot  # noqa: E402
-import plots  # noqa: E402
 import report  # noqa: E402
 import rundata  # noqa: E402
 import summary  # noqa: E402
 import table  # noqa: E402
+from source import Source  # noqa: E402
 
 needs_gnuplot = pytest.mark.skipif(bool(gnuplot.MISSING), reason=str(gnuplot.MISSING))
 needs_jinja = pytest.mark.skipif(bool(report.MISSING), reason=str(report.MISSING))
-FIGURES = ("ratio-same-cpu ratio-free time-syscall-same-cpu time-syscall-free time-fault-same-cpu time-task-same-cpu time-cpu-same-cpu "
-           "time-app-same-cpu ecdf-same-cpu ecdf-free rate scaling phases ablation-systrap-same-cpu").split()
+FIGURES = (
+    "ratio-same-cpu ratio-free time-syscall-same-cpu time-syscall-free time-fault-same-cpu time-task-same-cpu time-cpu-same-cpu "
+    "time-app-same-cpu ecdf-same-cpu ecdf-free rate scaling phases ablation-systrap-same-cpu"
+).split()
 
 
 def summarize(folder, *options, env=None):
-    return subprocess.run(["/usr/bin/python3", "-B", ROOT / "analysis/summarize.py", *options, folder], capture_output=True, text=True,
-                          timeout=120, env={**os.environ, "GNUPLOT_STRICT": "1", **(env or {})})
+    return subprocess.run(
+        ["/usr/bin/python3", "-B", ROOT / "analysis/summarize.py", *options, folder],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "GNUPLOT_STRICT": "1", **(env or {})},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,9 @@ class Page(html.parser.HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.cell = ""
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "action", "data", "srcset", "xlink:href")]
+        self.addresses += [
+            value for name, value in attrs if name in ("src", "href", "action", "data", "srcset", "xlink:href")
+        ]
 
     def handle_data(self, data):
         if self.cell is not None:
@@ -71,7 +80,9 @@ def test_figures(rich):
     folder, out = rich
     assert "gnuplot" not in out
     for name in FIGURES:
-        assert (folder / f"plots/{name}.svg").read_bytes().startswith(b"<?xml") and (folder / f"plots/{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert (folder / f"plots/{name}.svg").read_bytes().startswith(b"<?xml") and (
+            folder / f"plots/{name}.png"
+        ).read_bytes()[:4] == b"\x89PNG"
     assert len(list((folder / "plots").iterdir())) == 2 * len(FIGURES)
 
 
@@ -89,7 +100,10 @@ def test_bars_start_at_0_and_ratios_are_symmetric(rich):
             panels = [t for t in texts if re.search(r" \((ns|us|ms|s)\)$", t)]
             assert panels and texts.count("0") == len(panels)
         if name.startswith(("ratio", "ablation")):
-            above, below = ({t.strip("x").removeprefix("1/") for t in texts if re.fullmatch(form, t)} for form in (r"[\d.]+x", r"1/[\d.]+"))
+            above, below = (
+                {t.strip("x").removeprefix("1/") for t in texts if re.fullmatch(form, t)}
+                for form in (r"[\d.]+x", r"1/[\d.]+")
+            )
             assert below and above - {"1"} == below
 
 
@@ -99,7 +113,12 @@ def test_captions_name_the_limits(rich):
     folder, _ = rich
     for name in FIGURES:
         caption = " ".join(axis_texts(folder, name))
-        assert "a virtual machine (KVM)" in caption and "kvm_pvm" in caption and "no PMU" in caption and "n=20 launches" in caption
+        assert (
+            "a virtual machine (KVM)" in caption
+            and "kvm_pvm" in caption
+            and "no PMU" in caption
+            and "n=20 launches" in caption
+        )
 
 
 @needs_jinja
@@ -114,7 +133,11 @@ def test_report_has_every_cell_once(rich):
     for row in tables:
         workload, variant, median, interval, ratio, ratio_interval, n, *_ = row
         if median != "-":
-            assert n == "20" and re.fullmatch(r"[\d.]+ \S+ \.\. [\d.]+ \S+", interval) and re.fullmatch(r"[\d.]+ (ns|us|ms|s)", median)
+            assert (
+                n == "20"
+                and re.fullmatch(r"[\d.]+ \S+ \.\. [\d.]+ \S+", interval)
+                and re.fullmatch(r"[\d.]+ (ns|us|ms|s)", median)
+            )
         if ratio != "-" and variant != "native":
             assert re.fullmatch(r"[\d.]+ \.\. [\d.]+", ratio_interval)
     micro, app = text.index(">Micro-benchmarks<"), text.index(">Applications<")
@@ -138,13 +161,19 @@ def test_report_is_self_contained(rich):
 def test_advice_is_what_the_numbers_say(rich):
     folder, _ = rich
     run = rundata.Run(folder)
-    found = advice.advise(run, plots.Source(folder), comparisons.all_comparisons(run), "same-cpu")
-    assert found["best"] == "systrap" and not found["rivals"] and [m[0] for m in found["means"]] == ["systrap", "ptrace", "kvm"]
+    found = advice.advise(run, Source(folder), comparisons.all_comparisons(run), "same-cpu")
+    assert (
+        found["best"] == "systrap"
+        and not found["rivals"]
+        and [m[0] for m in found["means"]] == ["systrap", "ptrace", "kvm"]
+    )
     assert found["added"][0] == pytest.approx(600, rel=0.03) and found["added"][1] < 600 < found["added"][2]
     assert found["exceptions"] == {"ptrace": ["fork-exec"]}
     assert found["rates"][10][1] == "computed" and found["rates"][10][0] == pytest.approx(0.1 * 1e9 / 600, rel=0.03)
-    free = advice.advise(run, plots.Source(folder), comparisons.all_comparisons(run), "free")
-    assert free["rates"][10][1] == "measured" and 1e5 < free["rates"][10][0] < 3e5          # 600 ns more a call: 10 % at 167,000
+    free = advice.advise(run, Source(folder), comparisons.all_comparisons(run), "free")
+    assert (
+        free["rates"][10][1] == "measured" and 1e5 < free["rates"][10][0] < 3e5
+    )  # 600 ns more a call: 10 % at 167,000
 
 
 def test_advice_does_not_tell_equals_apart(tmp_path):
@@ -152,7 +181,9 @@ def test_advice_does_not_tell_equals_apart(tmp_path):
     make.group("getpid", {"native": 100, "systrap": 5000, "ptrace": 5005})
     run = rundata.Run(make.write(tmp_path / "run"))
     summarize(tmp_path / "run", "--no-plots")
-    assert len(advice.advise(run, plots.Source(run.folder), comparisons.all_comparisons(run), "same-cpu")["rivals"]) == 1
+    assert (
+        len(advice.advise(run, Source(run.folder), comparisons.all_comparisons(run), "same-cpu")["rivals"]) == 1
+    )
 
 
 @needs_jinja
@@ -161,7 +192,9 @@ def test_a_cell_left_out_is_exit_4(rich, tmp_path):
     shutil.copytree(rich[0], copy)
     plan = (copy / "plan.json").read_text().replace('"class": "app"', '"class": "unknown"')
     (copy / "plan.json").write_text(plan)
-    result = subprocess.run(["/usr/bin/python3", "-B", ROOT / "analysis/report.py", copy], capture_output=True, text=True)
+    result = subprocess.run(
+        ["/usr/bin/python3", "-B", ROOT / "analysis/report.py", copy], capture_output=True, text=True
+    )
     assert result.returncode == 4 and "are not in the report" in result.stderr
 
 
@@ -174,11 +207,14 @@ def test_hosts_stand_side_by_side(tmp_path):
         make.group("getpid", {"native": 100, "systrap": 100 * factor})
         folders.append(make.write(tmp_path / f"h{i}"))
     out = tmp_path / "fleet.html"
-    result = subprocess.run(["/usr/bin/python3", "-B", ROOT / "analysis/report.py", *folders, "--out", out, "--note", "one note"],
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        ["/usr/bin/python3", "-B", ROOT / "analysis/report.py", *folders, "--out", out, "--note", "one note"],
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stderr
     text = out.read_text()
-    line, = [r for r in Page(text).rows if len(r) == 5 and r[2] == "systrap" and "n=20" in r[3]]
+    (line,) = [r for r in Page(text).rows if len(r) == 5 and r[2] == "systrap" and "n=20" in r[3]]
     assert re.match(r"(5\.|4\.9)", line[3]) and re.match(r"(50|49)", line[4]) and "n=20" in line[3]
     assert text.count("Made-up CPU") >= 2 and "one note" in text and not re.search(r">\s*(27|16)\.\d", text)
 
@@ -200,8 +236,16 @@ def test_gate(tmp_path):
 def test_digits_follow_the_interval():
     """R27: three significant digits, fewer where the interval is wide."""
     assert table.significant(669.4, 645.2, 702.1) == "669" and table.significant(6.7123, 6.5, 6.9) == "6.71"
-    assert table.significant(6.7123, 3.1, 9.9) == "6.7" and table.significant(12345) == "12300" and table.significant(0.01234) == "0.0123"
-    assert table.amount(669.4, "ns", 400, 900) == "670 ns" and table.amount(2048, "KiB") == "2.00 MiB" and table.amount(None, "ns") == "-"
+    assert (
+        table.significant(6.7123, 3.1, 9.9) == "6.7"
+        and table.significant(12345) == "12300"
+        and table.significant(0.01234) == "0.0123"
+    )
+    assert (
+        table.amount(669.4, "ns", 400, 900) == "670 ns"
+        and table.amount(2048, "KiB") == "2.00 MiB"
+        and table.amount(None, "ns") == "-"
+    )
 
 
 def test_no_mean_but_the_geometric():
@@ -212,6 +256,7 @@ def test_no_mean_but_the_geometric():
 
 
 # In a browser.
+
 
 @pytest.fixture(scope="module")
 def page(rich):
@@ -234,12 +279,18 @@ def test_page_loads(page, width, scheme):
     shade = b.run("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     ink = b.run("return getComputedStyle(document.body).color.match(/\\d+/g).map(Number)")
     assert (sum(shade) < 100 < 600 < sum(ink)) if scheme == "dark" else (sum(shade) > 700 > 100 > sum(ink))
-    sizes = b.run("document.querySelectorAll('details').forEach(d => d.open = true);"
-                  "return [...document.querySelectorAll('svg.figure')].map(s => [s.getBoundingClientRect().width, s.querySelectorAll('path,use').length])")
+    sizes = b.run(
+        "document.querySelectorAll('details').forEach(d => d.open = true);"
+        "return [...document.querySelectorAll('svg.figure')].map(s => [s.getBoundingClientRect().width, s.querySelectorAll('path,use').length])"
+    )
     if not gnuplot.MISSING:
         assert len(sizes) == len(FIGURES) and all(w >= min(700, width) * 0.9 and shapes > 10 for w, shapes in sizes)
-        labels = b.run("return [...document.querySelectorAll('svg.figure text')].slice(0, 20).map(t => getComputedStyle(t).fill)")
-        assert len(set(labels)) >= 1 and all(sum(map(int, re.findall(r"\d+", c)[:3])) > 300 for c in labels) == (scheme == "dark")
+        labels = b.run(
+            "return [...document.querySelectorAll('svg.figure text')].slice(0, 20).map(t => getComputedStyle(t).fill)"
+        )
+        assert len(set(labels)) >= 1 and all(sum(map(int, re.findall(r"\d+", c)[:3])) > 300 for c in labels) == (
+            scheme == "dark"
+        )
     assert len(b.screenshot()) > 10_000
 
 
@@ -255,9 +306,13 @@ def test_tables_sort(page):
     down = [float(v) for v in b.run(column)]
     assert up == sorted(up) and down == up[::-1] and sorted(map(float, before)) == up and list(map(float, before)) != up
     b.run(click, 1)
-    names = b.run("return [...document.querySelectorAll('table.sortable')[0].tBodies[0].rows].map(r => r.cells[1].textContent)")
-    assert len([1 for a, b in zip(names, names[1:]) if a != b]) == len(set(names)) - 1 > 3         # equal names stand together
-    state = b.run("return [...document.querySelectorAll('table.sortable')[0].tHead.rows[0].cells].map(c => c.getAttribute('aria-sort'))")
+    names = b.run(
+        "return [...document.querySelectorAll('table.sortable')[0].tBodies[0].rows].map(r => r.cells[1].textContent)"
+    )
+    assert len([1 for a, b in zip(names, names[1:]) if a != b]) == len(set(names)) - 1 > 3  # equal names stand together
+    state = b.run(
+        "return [...document.querySelectorAll('table.sortable')[0].tHead.rows[0].cells].map(c => c.getAttribute('aria-sort'))"
+    )
     assert state.count("ascending") == 1 and state[1] == "ascending"
 
 

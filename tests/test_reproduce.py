@@ -20,14 +20,22 @@ PUBLISHED = ROOT / "analysis/published"
 FIGURES, CLAIMS = c.read_figures(), c.read_claims()
 WORDS = {"hardware-kvm", "bare-metal", "virtual-machine", "two-cpus", "pvm", "both-metal-and-nested"}
 # What issue and README promise: each has at least these claims.
-SUBJECTS = ("blog-order blog-ptrace-native blog-trap-native blog-patched-native blog-redis-systrap blog-build-systrap blog-cpu guide-syscall "
-            "guide-cpu guide-memory ant-kvm-native ant-ptrace-native hotcloud-ptrace-native one-cpu-trap one-cpu-patched patch-gain patch-kvm "
-            "kvm-best-on-metal systrap-better-nested pvm-exit-nested fault-size-systrap sud-seccomp notify-same-cpu zpoline-order").split()
+SUBJECTS = (
+    "blog-order blog-ptrace-native blog-trap-native blog-patched-native blog-redis-systrap blog-build-systrap blog-cpu guide-syscall "
+    "guide-cpu guide-memory ant-kvm-native ant-ptrace-native hotcloud-ptrace-native one-cpu-trap one-cpu-patched patch-gain patch-kvm "
+    "kvm-best-on-metal systrap-better-nested pvm-exit-nested fault-size-systrap sud-seccomp notify-same-cpu zpoline-order"
+).split()
 
 
 def reproduce(*args, **kwargs):
-    return subprocess.run(["/usr/bin/python3", "-B", ROOT / "analysis/reproduce.py", *args], capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "GNUPLOT_STRICT": "1"}, **kwargs)
+    return subprocess.run(
+        ["/usr/bin/python3", "-B", ROOT / "analysis/reproduce.py", *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "GNUPLOT_STRICT": "1"},
+        **kwargs,
+    )
 
 
 def test_figures_have_sources():
@@ -68,11 +76,21 @@ def test_claims_md_is_generated():
 
 def blog_run(folder, patched=640, trapped=2400, ptrace=15000, spin=1300, module="kvm_pvm", **kwargs):
     make = made_up.Maker(**kwargs)
-    make.group("getpid", {"native": 150, "systrap": patched, "systrap:systrap.patch=off": trapped, "ptrace": ptrace, "kvm": 33000}, placement="free")
-    make.group("getpid", {"native": 150, "systrap": 9000, "systrap:systrap.patch=off": 12000, "ptrace": 10000, "kvm": 33000})
+    make.group(
+        "getpid",
+        {"native": 150, "systrap": patched, "systrap:systrap.patch=off": trapped, "ptrace": ptrace, "kvm": 33000},
+        placement="free",
+    )
+    make.group(
+        "getpid", {"native": 150, "systrap": 9000, "systrap:systrap.patch=off": 12000, "ptrace": 10000, "kvm": 33000}
+    )
     make.group("spin", {"native": 1300, "systrap": spin, "ptrace": 1300, "kvm": 1301}, placement="free", kind="cpu")
-    for name, placement, ns in (("floor-sigsys", "same-cpu", 2400), ("floor-sud", "same-cpu", 2200), ("floor-notify", "same-cpu", 3000),
-                                ("floor-notify-wake", "free", 12500)):
+    for name, placement, ns in (
+        ("floor-sigsys", "same-cpu", 2400),
+        ("floor-sud", "same-cpu", 2200),
+        ("floor-notify", "same-cpu", 3000),
+        ("floor-notify-wake", "free", 12500),
+    ):
         make.floor(name, ns, placement)
     return make.write(folder, machine=made_up.machine(module=module))
 
@@ -85,14 +103,29 @@ def verdicts(run, runs=()):
 def test_verdicts(tmp_path):
     found = verdicts(blog_run(tmp_path / "run"))
     word = {name: r["verdict"] for name, r in found.items()}
-    for name in ("blog-order", "blog-ptrace-native", "blog-patched-native", "blog-ptrace-trap", "patch-gain", "one-cpu-patched", "blog-cpu", "sud-seccomp",
-                 "notify-same-cpu", "systrap-better-nested"):
+    for name in (
+        "blog-order",
+        "blog-ptrace-native",
+        "blog-patched-native",
+        "blog-ptrace-trap",
+        "patch-gain",
+        "one-cpu-patched",
+        "blog-cpu",
+        "sud-seccomp",
+        "notify-same-cpu",
+        "systrap-better-nested",
+    ):
         assert word[name] == c.AGREES, (name, found[name])
     assert found["patch-gain"]["value"] == pytest.approx(2400 / 640, rel=0.03) and found["patch-gain"]["n"] == 20
     assert found["blog-order"]["steps"][0][0] == pytest.approx(640 / 150, rel=0.03)
     # What cannot be tested says why.
-    for name, reason in (("kvm-best-on-metal", "virtual machine"), ("ant-kvm-native", "no hardware KVM (module: kvm_pvm)"), ("pvm-exit-nested", "bare and nested"),
-                         ("blog-redis-systrap", "no such cell: systrap redis-set [free]"), ("blog-order@runsc", "no such cell: runsc-systrap")):
+    for name, reason in (
+        ("kvm-best-on-metal", "virtual machine"),
+        ("ant-kvm-native", "no hardware KVM (module: kvm_pvm)"),
+        ("pvm-exit-nested", "bare and nested"),
+        ("blog-redis-systrap", "no such cell: systrap redis-set [free]"),
+        ("blog-order@runsc", "no such cell: runsc-systrap"),
+    ):
         assert word[name] == c.UNTESTABLE and reason in found[name]["reason"]
 
 
@@ -113,7 +146,7 @@ def test_noise_is_not_resolved(tmp_path):
 
 def test_hardware_kvm_makes_claims_testable(tmp_path):
     found = verdicts(blog_run(tmp_path / "run", module="kvm_amd"))
-    assert found["ant-ptrace-kvm"]["verdict"] == c.DISAGREES        # 33 us is no hardware's call
+    assert found["ant-ptrace-kvm"]["verdict"] == c.DISAGREES  # 33 us is no hardware's call
     assert found["pvm-exit-over-call"]["reason"] == "KVM is not PVM here"
 
 
@@ -121,10 +154,17 @@ def test_command(tmp_path):
     run = blog_run(tmp_path / "run")
     result = reproduce(run)
     assert result.returncode == 0, result.stderr
-    assert "published 2.34 .. 3.34 x" in result.stdout and "not testable here: no such cell: systrap redis-set [free]" in result.stdout
+    assert (
+        "published 2.34 .. 3.34 x" in result.stdout
+        and "not testable here: no such cell: systrap redis-set [free]" in result.stdout
+    )
     with open(run / "reproduce.csv", newline="") as f:
         rows = {r["claim"]: r for r in csv.DictReader(f)}
-    assert rows["patch-gain"]["verdict"] == "agrees" and float(rows["patch-gain"]["published_low"]) == 2.336 and len(rows) == len(c.with_peers(CLAIMS))
+    assert (
+        rows["patch-gain"]["verdict"] == "agrees"
+        and float(rows["patch-gain"]["published_low"]) == 2.336
+        and len(rows) == len(c.with_peers(CLAIMS))
+    )
     if not gnuplot.MISSING:
         svg = (run / "plots/reproduce.svg").read_text()
         assert "Published and measured" in svg and "patch-gain" in svg and (run / "plots/reproduce.png").exists()
@@ -157,13 +197,20 @@ def test_measures_with_a_build(tmp_path):
     (tree / "build").mkdir()
     run = blog_run(tree / "results/run")
     driver = tree / "build/trapgate-bench"
-    driver.write_text("#!/bin/sh\nif [ $1 = --list ]; then printf 'workloads\\n  getpid   syscall  x\\n  spin   cpu  x\\nplatforms\\n"
-                      "  native   always\\n  ptrace   can run\\n  systrap   can run\\nsuites\\n  quick  x\\n'; exit; fi\n"
-                      f"echo \"$@\" >{tmp_path}/asked; ln -sfn {run} {tree}/results/latest\nexit 4\n")
+    driver.write_text(
+        "#!/bin/sh\nif [ $1 = --list ]; then printf 'workloads\\n  getpid   syscall  x\\n  spin   cpu  x\\nplatforms\\n"
+        "  native   always\\n  ptrace   can run\\n  systrap   can run\\nsuites\\n  quick  x\\n'; exit; fi\n"
+        f"echo \"$@\" >{tmp_path}/asked; ln -sfn {run} {tree}/results/latest\nexit 4\n"
+    )
     driver.chmod(0o755)
-    result = subprocess.run(["/usr/bin/python3", "-B", tree / "analysis/reproduce.py", "--trials", "7"], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        ["/usr/bin/python3", "-B", tree / "analysis/reproduce.py", "--trials", "7"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert result.returncode == 0, result.stderr
     asked = (tmp_path / "asked").read_text().split()
     assert "--workloads=getpid,spin" in asked and "--trials=7" in asked
     platforms = next(a for a in asked if a.startswith("--platforms=")).split("=", 1)[1].split(",")
-    assert platforms == ["ptrace", "systrap", "systrap:systrap.patch=off"]
+    assert platforms == ["ptrace", "ptrace:mm.fault_around_kb=4", "systrap", "systrap:systrap.patch=off"]

@@ -26,7 +26,7 @@ def test_what_is_named_exists(rule):
         assert (ROOT / path).exists(), path
     named = re.findall(r"`(tests/[^`:]+)::(\w+)`", tests)
     if tests == "none":
-        assert met.startswith("not met: ") and len(met) > 40         # a reason, in words
+        assert met.startswith("not met: ") and len(met) > 40  # a reason, in words
     else:
         assert named and re.search(r"`[^`]+/[^`]+`|`LICENSE`", met)
     for path, name in named:
@@ -39,6 +39,12 @@ def test_readme_commands_exist():
     targets = set(re.findall(r"^\s+make ([a-z-]+)", text, re.M)) | set(re.findall(r"`make ([a-z-]+)", text))
     assert {"bench", "test"} <= targets
     for target in targets:
-        dry = subprocess.run(["make", "-n", target, "HOSTS=x", "BASE=x", "NEW=x", "CMD=x"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        dry = subprocess.run(
+            ["make", "-n", target, "HOSTS=x", "BASE=x", "NEW=x", "CMD=x"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert "No rule to make target" not in dry.stderr, target
     assert "MIT" in (ROOT / "LICENSE").read_text() and (ROOT / "tests/deps.sh").stat().st_mode & 0o100

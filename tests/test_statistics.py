@@ -72,7 +72,7 @@ def test_bootstrap_agrees():
     rng = random.Random(3)
     logs = [rng.gauss(0.2, 0.1) for _ in range(40)]
     exact, boot = stats.interval(logs), resample.bca(logs)
-    assert boot == resample.bca(logs)               # seeded
+    assert boot == resample.bca(logs)  # seeded
     assert boot[0] < 0.2 < boot[1] and abs(boot[0] - exact[0]) < 0.05 and abs(boot[1] - exact[1]) < 0.05
     assert resample.bca([1.0] * 9) == (None, None) and resample.bca([1, 2]) == (None, None)
 
@@ -94,12 +94,14 @@ def test_false_positives_of_the_driver():
     cells = {}
     with open(DATA / "aa-driver.csv", newline="") as f:
         for row in csv.DictReader(f):
-            cells.setdefault((row["workload"], row["placement"]), []).append((float(row["native"]), float(row["native-aa"])))
+            cells.setdefault((row["workload"], row["placement"]), []).append(
+                (float(row["native"]), float(row["native-aa"]))
+            )
     assert len(cells) == 4
     missed = windows = 0
     for rows in cells.values():
         for start in range(len(rows) - 9):
-            sides = [dict(enumerate(side)) for side in zip(*rows[start:start + 10])]
+            sides = [dict(enumerate(side)) for side in zip(*rows[start : start + 10])]
             _, low, high = stats.paired_ratio(*sides)
             missed += low > 1 or high < 1
             windows += 1
@@ -108,9 +110,25 @@ def test_false_positives_of_the_driver():
 
 # The files of a made-up run: what is slow in it is known.
 
-def planned(number, platform, workload="getpid", knobs="", params="", placement="same-cpu", kind="syscall", group=0, floor=None):
-    return {"id": number, "platform": platform, "knobs": knobs, "workload": workload, "params": params, "placement": placement,
-            "class": kind, "help": "", "traps": 1, "group": group, "inner": 100, "batches": 5, "floor": floor}
+
+def planned(
+    number, platform, workload="getpid", knobs="", params="", placement="same-cpu", kind="syscall", group=0, floor=None
+):
+    return {
+        "id": number,
+        "platform": platform,
+        "knobs": knobs,
+        "workload": workload,
+        "params": params,
+        "placement": placement,
+        "class": kind,
+        "help": "",
+        "traps": 1,
+        "group": group,
+        "inner": 100,
+        "batches": 5,
+        "floor": floor,
+    }
 
 
 def made_up_run(trials, factors, spread=0.01):
@@ -118,7 +136,15 @@ def made_up_run(trials, factors, spread=0.01):
     rng = random.Random(11)
     run = rundata.Run.__new__(rundata.Run)
     run.folder = None
-    run.plan = {"schema": 1, "run_id": "r", "host": "h", "trials": trials, "subset": False, "complete": True, "skipped": []}
+    run.plan = {
+        "schema": 1,
+        "run_id": "r",
+        "host": "h",
+        "trials": trials,
+        "subset": False,
+        "complete": True,
+        "skipped": [],
+    }
     run.manifest = {"warnings": []}
     run.cells = [rundata.Cell(planned(i, name)) for i, name in enumerate(factors)]
     for cell, factor in zip(run.cells, factors.values()):
@@ -133,7 +159,10 @@ def test_comparisons_say_what_is_known(tmp_path):
     found = {(r["platform"], r["reference"]): r for r in rows}
     assert found["systrap", "native"]["verdict"] == "slower" and found["systrap", "native"]["holds"] == "yes"
     assert found["ptrace", "systrap"]["ratio"] == pytest.approx(12, rel=0.02)
-    assert found["same", "ptrace"]["verdict"] in ("equivalent", "not resolved") and found["same", "ptrace"]["smallest_effect"] < 1.05
+    assert (
+        found["same", "ptrace"]["verdict"] in ("equivalent", "not resolved")
+        and found["same", "ptrace"]["smallest_effect"] < 1.05
+    )
     assert len(rows) == 6 and not any("native-aa" in key for key in found)
     schemas = {n: json.loads((ROOT / f"results/{n}.schema.json").read_text()) for n in ("comparisons", "distribution")}
     for name, schema in schemas.items():
@@ -150,8 +179,10 @@ def test_six_launches_are_an_indication():
     assert {r["holds"] for r in rows} == {"alone"}
     lines = table.resolution_lines(rows)
     assert "TRIALS=7" in lines[-1] and "3 verdicts" in lines[-1]
-    assert table.sentence({"status": "ok", "verdict": "slower", "n": 6}, [r for r in rows if r["platform"] == "ptrace"]) == \
-        "slower than native? and systrap?"
+    assert (
+        table.sentence({"status": "ok", "verdict": "slower", "n": 6}, [r for r in rows if r["platform"] == "ptrace"])
+        == "slower than native? and systrap?"
+    )
 
 
 def test_percent_reads_well():
