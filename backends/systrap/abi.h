@@ -92,6 +92,7 @@ struct stub_control {
 enum channel_event {
 	CHANNEL_TRAP = 1,		/* a signal frame at `frame` tells all */
 	CHANNEL_CALL,			/* a patched call: registers in `regs`, extended state still in the thread's registers */
+	CHANNEL_SIGSYS,			/* a trapped call: a frame at `frame`, and its registers in `regs`, packed into fewer lines */
 	CHANNEL_FRAMED,			/* answer to COMMAND_FRAME: the same state, now with a frame */
 	CHANNEL_BROKEN,			/* the stub met something that can't be: code and line in `broken` */
 };
@@ -99,13 +100,13 @@ enum channel_event {
 enum channel_command {
 	COMMAND_FRAME_RESUME = 1,	/* return through the frame, which the sentry has filled in */
 	COMMAND_RESUME,			/* load `regs`, all of them */
-	COMMAND_RESULT,			/* a patched call's usual end: only rax has changed, and is in `result` */
+	COMMAND_RESULT,			/* a call's usual end: only rax has changed, and is in `result` */
 	COMMAND_FRAME,			/* make a frame for a patched call, then ask again */
 };
 
 struct channel {
 	/* written by the stub */
-	struct guest_regs regs;		/* of a patched call */
+	struct guest_regs regs;		/* of a call */
 	u8 pad0[0xf8 - sizeof(struct guest_regs)];
 	u32 phase;
 	u32 interrupted;		/* STUB_SIGNAL came during a patched call's save or wait */

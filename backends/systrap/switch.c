@@ -11,7 +11,6 @@
  * never for the safety of another's memory: unmaps are vouched for by the kernel (helper.c).
  */
 #include <errno.h>
-#include <linux/audit.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,14 +101,9 @@ static void fault_event(struct event *ev, u64 error_code, u64 cr2)
 	ev->access = error_code & PF_INSTR ? ACCESS_EXEC : error_code & PF_WRITE ? ACCESS_WRITE : ACCESS_READ;
 }
 
-static void seccomp_event(struct guest_regs *r, struct event *ev, const siginfo_t *info)
+/* int $0x80: what a kernel without 32-bit support does. */
+static void int80_event(struct guest_regs *r, struct event *ev)
 {
-	if (info->si_arch == AUDIT_ARCH_X86_64) {
-		syscall_event(r, ev);
-		ev->trapped = true;
-		return;
-	}
-	/* int $0x80: what a kernel without 32-bit support does. */
 	r->rip -= 2;
 	*ev = (struct event){ .kind = EVENT_EXCEPTION, .signo = SIGSEGV, .code = SI_KERNEL, .trapno = 13, .error_code = 0x402 };
 }
@@ -126,7 +120,7 @@ static void trap_event(struct channel_slot *slot, struct guest_regs *r, struct e
 			      .error_code = ((const volatile greg_t *)uc->uc_mcontext.gregs)[REG_ERR] };
 	switch (info.si_signo) {
 	case SIGSYS:
-		seccomp_event(r, ev, &info);
+		int80_event(r, ev);
 		break;
 	case STUB_SIGNAL:
 		ev->kind = EVENT_INTERRUPT;
@@ -152,20 +146,24 @@ static void trap_event(struct channel_slot *slot, struct guest_regs *r, struct e
 	}
 }
 
-static void call_event(struct context *ctx, struct guest_regs *r, struct event *ev)
+/* Its registers are in the channel; behind `ss` nothing there counts, and the last of these lines is the stub's own. */
+static void call_event(struct context *ctx, struct guest_regs *r, struct event *ev, bool trapped)
 {
 	struct channel *ch = ctx->slot->ch;
 
-	memcpy(r, &ch->regs, sizeof(*r));
+	memcpy(r, &ch->regs, offsetof(struct guest_regs, fs_base));
 	r->cs = USER_CS;
 	r->ss = USER_SS;
-	r->rcx = r->rip;
-	r->r11 = r->eflags;
+	if (!trapped) {
+		r->rcx = r->rip;
+		r->r11 = r->eflags;
+	}
 	r->rax = r->orig_rax;
 	r->ds = r->es = r->fs = r->gs = 0;
 	r->fs_base = ch->fs_base;
 	r->gs_base = ch->gs_base;
 	syscall_event(r, ev);
+	ev->trapped = trapped;
 	ctx->last_valid = true;
 }
 
@@ -178,7 +176,9 @@ static void take_event(struct context *ctx, struct guest_regs *r, struct event *
 	slot->framed = false;
 	ctx->last_valid = false;
 	if (kind == CHANNEL_CALL) {
-		call_event(ctx, r, ev);
+		call_event(ctx, r, ev, false);
+	} else if (kind == CHANNEL_SIGSYS && !take_frame(slot)) {
+		call_event(ctx, r, ev, true);
 	} else if (kind == CHANNEL_TRAP && !take_frame(slot)) {
 		trap_event(slot, r, ev);
 	} else if (kind == CHANNEL_FRAMED && !take_frame(slot)) {
@@ -297,12 +297,10 @@ static int bind(struct context *ctx, struct address_space *as)
 
 /* ---- the switch ---- */
 
-static bool only_rax(const struct context *ctx, const struct guest_regs *r)
+static bool only_rax(struct context *ctx, const struct guest_regs *r)
 {
-	struct guest_regs a = *r;
-
-	a.rax = ctx->last.rax;
-	return !memcmp(&a, &ctx->last, sizeof(a));
+	ctx->last.rax = r->rax;
+	return !memcmp(r, &ctx->last, sizeof(*r));
 }
 
 static int prepare(struct context *ctx, const struct guest_regs *r, u32 *command)
@@ -314,7 +312,7 @@ static int prepare(struct context *ctx, const struct guest_regs *r, u32 *command
 		return err;
 	if (systrap_patch && (ctx->slot->fs_base != r->fs_base || !atomic_load_explicit(&ctx->slot->fs_known, memory_order_relaxed)))
 		table_publish(ctx->as, ctx->slot, r->fs_base);
-	if (!ctx->slot->framed && ctx->last_valid && only_rax(ctx, r)) {
+	if (ctx->last_valid && only_rax(ctx, r)) {
 		ch->result = r->rax;
 		*command = COMMAND_RESULT;
 		return 0;
