@@ -171,10 +171,10 @@ struct platform_ops {
 	void (*interrupt)(struct context *ctx);
 
 	/*
-	 * Optional (NULL). Owner's thread: the task is about to sleep in the sentry, or to make another task; give up
-	 * what is only worth having while calls come one after the other (a spinning CPU).
+	 * Optional (NULL). Owner's thread: the task is about to sleep in the sentry (`sleeps`), or to make another task; give
+	 * up what is only worth having while calls come one after the other (a spinning CPU).
 	 */
-	void (*idle)(struct context *ctx);
+	void (*idle)(struct context *ctx, bool sleeps);
 
 	/*
 	 * The extended state (x87, SSE, AVX, AVX-512, PKRU) in XSAVE's standard format, XSTATE_BV valid, of exactly

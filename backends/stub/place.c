@@ -328,27 +328,42 @@ void place_worker(struct place *p, pid_t tid)
 
 /* ---- apart ---- */
 
-static int next_cpu(int cpu)
+int place_cpu(const struct place *p) { return p ? atomic_load(&p->cpu) : 0; }
+
+int place_next_cpu(const struct place *p)
 {
-	do
-		cpu = (cpu + 1) % CPU_SETSIZE;
-	while (!CPU_ISSET(cpu, &cpus.allowed));
+	int cpu = place_cpu(p);
+
+	if (p)
+		do
+			cpu = (cpu + 1) % CPU_SETSIZE;
+		while (!CPU_ISSET(cpu, &cpus.allowed));
 	return cpu;
 }
 
-/* Both CPUs count as busy meanwhile. */
-void place_apart(struct place *p, bool apart)
+/* Both CPUs count as busy until they are together again. */
+void place_apart(struct place *p, int home, int away)
 {
-	if (!p || apart == atomic_load(&p->apart))
+	if (!p || atomic_load(&p->apart))
 		return;
-	if (apart) {
-		p->home = atomic_load(&p->cpu);
-		p->away = next_cpu(p->home);
-	}
-	atomic_store(&p->apart, apart);
-	atomic_fetch_add(&cpus.running[p->home], apart ? 1 : -1);
-	atomic_fetch_add(&cpus.running[p->away], apart ? 1 : -1);
-	pin(0, apart ? p->away : p->home);
+	if (home != atomic_load(&p->cpu))
+		move(p, home);
+	p->home = home;
+	p->away = away;
+	atomic_store(&p->apart, true);
+	atomic_fetch_add(&cpus.running[home], 1);
+	atomic_fetch_add(&cpus.running[away], 1);
+	pin(0, away);
+}
+
+void place_together(struct place *p)
+{
+	if (!p || !atomic_load(&p->apart))
+		return;
+	atomic_store(&p->apart, false);
+	atomic_fetch_sub(&cpus.running[p->home], 1);
+	atomic_fetch_sub(&cpus.running[p->away], 1);
+	pin(0, p->home);
 }
 
 /* ---- around guest code ---- */

@@ -18,6 +18,11 @@ void place_destroy(struct place *p);
 void place_worker(struct place *p, pid_t tid);	/* the thread now bound, 0: none */
 void place_enter(struct place *p);	/* before guest code: may move both to an idle CPU */
 void place_leave(struct place *p);
-void place_apart(struct place *p, bool apart);	/* the task thread goes to another CPU than its worker's, to spin; or comes back */
+
+/* To spin, the worker goes to CPU `home` and the task thread to `away`; then back, the task thread to its worker. */
+void place_apart(struct place *p, int home, int away);
+void place_together(struct place *p);
+int place_cpu(const struct place *p);		/* the worker's; 0 if not placed, like the next */
+int place_next_cpu(const struct place *p);	/* another one */
 
 #endif

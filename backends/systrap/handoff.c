@@ -7,8 +7,13 @@
  *
  * Which way is decided per context from its own waits. It starts by futex, the safe way. Eight waits in a row that end
  * within the spin budget make it try to spin; one that outlasts the budget (the guest computes, or the machine is busy and
- * the other side was not running) sends it back, and the next try takes four times as many. Each spinning pair
- * needs two CPUs, so it takes one of ncpus / 2 permits; without one, or on one CPU, it is futex.
+ * the other side was not running) sends it back, and the next try takes four times as many. On one CPU it is futex.
+ *
+ * Spinning needs two CPUs, one for guest threads and one for task threads. There are ncpus / 2 such pairs of CPUs. One that
+ * nobody uses is free for the taking; one whose contexts all sleep in the sentry may be joined. Tasks that hand work to
+ * each other never run at the same time, so this brings them together, and their wake-ups stay on one CPU: the
+ * sleeping task's stub goes on spinning, which keeps its CPU from idling, until the woken task's stub is there to run on it.
+ * Contexts that do run at the same time outlast each other's budgets and part.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -21,14 +26,25 @@
 
 enum { SHORT_FIRST = 8, SHORT_MAX = 8192, SPIN_PAID = 256 };
 
-static atomic_int spin_permits;
-static int ncpus;
+struct pair {
+	pthread_mutex_t lock;		/* a leaf; guards all below */
+	int members, awake;		/* contexts that spin here; of them, those whose task does not sleep in the sentry */
+	int guest, sentry;		/* CPUs */
+	struct context *lingers;	/* its task sleeps, its stub may still spin */
+};
+
+enum { PAIRS_MAX = 64 };
+
+static struct pair pairs[PAIRS_MAX];
+static int npairs, ncpus;
 
 void handoff_start(void)
 {
 	ncpus = systrap_ncpus;
 	place_init(systrap_pin, systrap_balance);
-	atomic_store(&spin_permits, systrap_handoff == HANDOFF_FUTEX ? 0 : ncpus / 2);
+	npairs = systrap_handoff == HANDOFF_FUTEX ? 0 : MIN(ncpus / 2, PAIRS_MAX);
+	for (int i = 0; i < npairs; i++)
+		pairs[i] = (struct pair){ .lock = PTHREAD_MUTEX_INITIALIZER };
 }
 
 void handoff_stop(void) { place_exit(); }
@@ -38,55 +54,153 @@ static inline u64 ticks(void)
 	return __builtin_ia32_rdtsc();
 }
 
-static bool take_permit(void)
+static void set_stub_spin(struct context *ctx, bool on)
 {
-	int n = atomic_load_explicit(&spin_permits, memory_order_relaxed);
-
-	while (n > 0)
-		if (atomic_compare_exchange_weak(&spin_permits, &n, n - 1))
-			return true;
-	return false;
+	__atomic_store_n(&ctx->slot->ch->spin, on ? (u32)ctx->spin_ticks : 0, __ATOMIC_RELAXED);
 }
 
-static void set_spinning(struct context *ctx, bool on)
+/* ---- pairs of CPUs ---- */
+
+/* Both ways in: to one whose members all sleep, or else to a free one. */
+static bool pair_enter(struct pair *p, struct context *ctx, bool join)
 {
-	if (on == ctx->spinning)
+	bool ok;
+
+	pthread_mutex_lock(&p->lock);
+	ok = join ? p->members && !p->awake && systrap_join : !p->members;
+	if (ok && !join) {
+		p->guest = place_cpu(ctx->place);
+		p->sentry = place_next_cpu(ctx->place);
+	}
+	p->members += ok;
+	p->awake += ok;
+	pthread_mutex_unlock(&p->lock);
+	return ok;
+}
+
+static void start_spinning(struct context *ctx)
+{
+	for (int i = 0; i < 2 * npairs && !ctx->pair; i++)
+		if (pair_enter(&pairs[i % npairs], ctx, i < npairs))
+			ctx->pair = &pairs[i % npairs];
+	if (!ctx->pair)
 		return;
-	if (on && !take_permit())
-		return;
-	if (!on)
-		atomic_fetch_add(&spin_permits, 1);
-	ctx->spinning = on;
 	ctx->short_waits = 0;
-	__atomic_store_n(&ctx->slot->ch->spin, on ? (u32)(systrap_spin_us * systrap_ticks_per_us) : 0, __ATOMIC_RELAXED);
-	place_apart(ctx->place, on);
+	set_stub_spin(ctx, true);
+	place_apart(ctx->place, ctx->pair->guest, ctx->pair->sentry);
 }
+
+static void stop_spinning(struct context *ctx)
+{
+	struct pair *p = ctx->pair;
+
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->members--;
+	p->awake -= !ctx->resting;
+	if (p->lingers == ctx)
+		p->lingers = NULL;
+	pthread_mutex_unlock(&p->lock);
+	ctx->pair = NULL;
+	ctx->resting = false;
+	ctx->short_waits = 0;
+	set_stub_spin(ctx, false);
+	place_together(ctx->place);
+}
+
+/* The guest's CPU is wanted by another context's stub: this one is to leave it. p->lock held. */
+static void stop_lingering(struct pair *p)
+{
+	if (p->lingers)
+		set_stub_spin(p->lingers, false);
+	p->lingers = NULL;
+}
+
+static void rest(struct context *ctx)
+{
+	struct pair *p = ctx->pair;
+
+	pthread_mutex_lock(&p->lock);
+	p->awake--;
+	stop_lingering(p);
+	p->lingers = ctx;
+	ctx->resting = true;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void end_rest(struct context *ctx)
+{
+	struct pair *p = ctx->pair;
+
+	pthread_mutex_lock(&p->lock);
+	p->awake++;
+	if (p->lingers == ctx)
+		p->lingers = NULL;
+	ctx->resting = false;
+	set_stub_spin(ctx, true);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Our stub has been woken and waits for its CPU. */
+static void make_room(struct context *ctx)
+{
+	struct pair *p = ctx->pair;
+
+	pthread_mutex_lock(&p->lock);
+	if (p->lingers != ctx)
+		stop_lingering(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- when to spin ---- */
 
 void handoff_bind(struct context *ctx)
 {
 	ctx->spin_ticks = systrap_spin_us * systrap_ticks_per_us;
-	__atomic_store_n(&ctx->slot->ch->spin, 0, __ATOMIC_RELAXED);
+	set_stub_spin(ctx, false);
 	place_worker(ctx->place, ctx->slot->tid);
 	if (!ctx->short_wanted)
 		ctx->short_wanted = SHORT_FIRST;
 	if (ncpus > 1 && systrap_handoff == HANDOFF_SPIN)
-		set_spinning(ctx, true);
+		start_spinning(ctx);
 }
 
 void handoff_unbind(struct context *ctx)
 {
-	set_spinning(ctx, false);
+	stop_spinning(ctx);
 	place_worker(ctx->place, 0);
 }
 
-/* Its stub stops spinning as well, and the permit is another's. A pair that spun well may try again soon. */
-void handoff_idle(struct context *ctx)
+/*
+ * The task sleeps, or makes another one. If its sleeps are short it keeps its place; else the CPUs are others', and
+ * a context that spun well may try again soon.
+ */
+void handoff_idle(struct context *ctx, bool sleeps)
 {
-	if (!ctx->spinning || systrap_handoff != HANDOFF_AUTO)
+	ctx->idle_since = sleeps ? ticks() : 0;
+	if (!ctx->pair || ctx->resting || systrap_handoff != HANDOFF_AUTO)
 		return;
+	if (sleeps && !ctx->sleeps_long && systrap_join) {
+		rest(ctx);
+		return;
+	}
 	if (ctx->short_waits > SPIN_PAID)
 		ctx->short_wanted = SHORT_FIRST;
-	set_spinning(ctx, false);
+	stop_spinning(ctx);
+}
+
+/* Back from such a sleep, and about to answer. */
+static void awake(struct context *ctx)
+{
+	ctx->sleeps_long = ticks() - ctx->idle_since > ctx->spin_ticks;
+	ctx->idle_since = 0;
+	if (!ctx->resting)
+		return;
+	if (ctx->sleeps_long)
+		stop_spinning(ctx);
+	else
+		end_rest(ctx);
 }
 
 /* A spin outlasted its budget. */
@@ -95,7 +209,7 @@ static void spin_failed(struct context *ctx)
 	if (systrap_handoff != HANDOFF_AUTO)
 		return;
 	ctx->short_wanted = ctx->short_waits > SPIN_PAID ? SHORT_FIRST : MIN(ctx->short_wanted * 4, SHORT_MAX);
-	set_spinning(ctx, false);
+	stop_spinning(ctx);
 }
 
 /* A wait by futex is over. */
@@ -105,7 +219,7 @@ static void slept(struct context *ctx, bool was_short)
 		return;
 	ctx->short_waits = was_short ? ctx->short_waits + 1 : 0;
 	if (ctx->short_waits >= ctx->short_wanted)
-		set_spinning(ctx, true);
+		start_spinning(ctx);
 }
 
 static bool arrived(struct context *ctx, u32 *seq)
@@ -198,7 +312,7 @@ int handoff_wait(struct context *ctx)
 	u64 start = ticks();
 	u32 seq;
 
-	if (ctx->spinning) {
+	if (ctx->pair) {
 		if (spin(ctx, &seq, start)) {
 			ctx->short_waits++;
 			goto out;
@@ -218,11 +332,15 @@ int handoff_answer_and_wait(struct context *ctx, u32 command)
 {
 	struct channel *ch = ctx->slot->ch;
 
+	if (ctx->idle_since)
+		awake(ctx);
 	ch->command = command;
 	__atomic_store_n(&ch->ack, ctx->slot->seq, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&ch->stub_sleeps, __ATOMIC_SEQ_CST)) {
 		COUNT(host_calls);
 		syscall(SYS_futex, &ch->ack, FUTEX_WAKE, 1, NULL, NULL, 0);
+		if (ctx->pair)
+			make_room(ctx);
 	}
 	return handoff_wait(ctx);
 }

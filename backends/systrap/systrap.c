@@ -11,7 +11,7 @@
 
 #include "backends/systrap/systrap.h"
 
-long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_balance = 1, systrap_pool = 2;
+long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_balance = 1, systrap_join = 1, systrap_pool = 2;
 
 const struct backing *systrap_memory;
 int systrap_ncpus;
@@ -31,6 +31,8 @@ static const struct knob knobs[] = {
 	  .help = "place task and stub threads on chosen CPUs" },
 	{ .name = "systrap.balance", .off = "off", .kind = KNOB_BOOL, .value = &systrap_balance, .def = 1,
 	  .help = "a task that waits long for its CPU moves to an idle one" },
+	{ .name = "systrap.join", .off = "off", .kind = KNOB_BOOL, .value = &systrap_join, .def = 1,
+	  .help = "tasks that wait for each other share one pair of spinning CPUs" },
 	{ .name = "systrap.pool", .off = "0", .kind = KNOB_INT, .value = &systrap_pool, .def = 2, .min = 0, .max = 64,
 	  .help = "stub processes kept ready for the next fork or exec" },
 	{ .name = NULL },

@@ -77,13 +77,16 @@ struct context {
 	/* hand-over, see handoff.c */
 	u64 spin_ticks;
 	struct place *place;
-	bool spinning;
+	struct pair *pair;		/* of CPUs, on which it spins; NULL: it does not */
+	bool resting;			/* and its task sleeps in the sentry; pair's lock, written by the owner */
+	bool sleeps_long;		/* the last such sleep outlasted the spin budget */
+	u64 idle_since;			/* ticks; 0: the task has not slept since its last answer */
 	u32 short_waits;		/* in a row */
 	u32 short_wanted;		/* before the next try to spin */
 };
 
 /* Knobs. */
-extern long systrap_patch, systrap_handoff, systrap_spin_us, systrap_pin, systrap_balance, systrap_pool;
+extern long systrap_patch, systrap_handoff, systrap_spin_us, systrap_pin, systrap_balance, systrap_join, systrap_pool;
 enum { HANDOFF_AUTO, HANDOFF_SPIN, HANDOFF_FUTEX };
 
 extern const struct backing *systrap_memory;
@@ -126,7 +129,7 @@ int handoff_answer_and_wait(struct context *ctx, u32 command);	/* 0, or -ESRCH w
 int handoff_wait(struct context *ctx);
 void handoff_bind(struct context *ctx);
 void handoff_unbind(struct context *ctx);
-void handoff_idle(struct context *ctx);
+void handoff_idle(struct context *ctx, bool sleeps);
 void handoff_start(void);
 void handoff_stop(void);
 

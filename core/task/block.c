@@ -67,7 +67,7 @@ static int sleep_once(struct task *t, u64 deadline)
 	int err;
 
 	if (platform && platform->idle && t->ctx)
-		platform->idle(t->ctx);
+		platform->idle(t->ctx, true);
 	err = host_futex_wait(&t->wake_word, WAKE_ASLEEP, deadline);
 	atomic_compare_exchange_strong(&t->wake_word, &expected, WAKE_NONE);
 	if (expected == WAKE_STORED) {

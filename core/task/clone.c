@@ -421,7 +421,7 @@ s64 task_clone(struct task *parent, const struct clone_args_kernel *a)
 	if (over_nproc(parent) || !sandbox_add_task())
 		return -EAGAIN;
 	if (platform->idle)
-		platform->idle(parent->ctx);
+		platform->idle(parent->ctx, false);
 	err = -ENOMEM;
 	child = new_child(parent, a);
 	if (!child)
