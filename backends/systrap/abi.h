@@ -13,6 +13,8 @@
 #define STUB_BASE		0x7f0000010000	/* the image: code and constants, read and execute only */
 #define STUB_LIMIT		0x7f0000100000
 #define STUB_FAST_ENTRY		0x7f0000010200	/* where trampolines go (placed by stub.lds) */
+#define PARK_ENTRY		0x7f0000010100	/* where a thread waits for its next guest (placed by stub.lds) */
+#define PARK_RETURN		0x7f0000010107	/* the instruction behind its call */
 #define STUB_CONTROL		0x7f0000100000	/* control pages: read only here */
 #define STUB_CONTROL_SIZE	0x19000
 #define STUB_CHANNELS		0x7f0010000000	/* channels: read and write */
@@ -35,14 +37,20 @@
 #define CH_PHASE		0x0f8
 #define CH_NEG_FS		0x180
 #define CH_ENTRY		0x188
+#define CH_NEW_FS		0x150
+#define CH_NEW_GS		0x158
+#define CH_PARK_FRAME		0x190
 
 /* Values of channel.phase: how far a patched call is (written by the stub around its register save and restore). */
 #define PHASE_SAVE		1
 #define PHASE_WAIT		2
 #define PHASE_RESTORE		3
 
-/* The call by which the helper thread meets the sentry: its filter turns it into a user notification. */
-#define RENDEZVOUS_NR		435		/* clone3: refused by the filter for all else; rdi = command done, rsi = result */
+/*
+ * The call by which the helper thread meets the sentry, and by which a guest thread parks: the filter turns it into a user
+ * notification, which says for certain who made it, where and with what.
+ */
+#define RENDEZVOUS_NR		435		/* clone3. Helper: rdi = records done, rsi = error, rdx = result. Guest: rdi = channel */
 
 #define CONTROL_RECORDS		0x1000		/* struct stub_record array, STUB_RECORDS of them */
 #define CONTROL_FILTER		0x8000		/* BPF programs: the process's, then the guest threads' */
@@ -102,6 +110,7 @@ enum channel_command {
 	COMMAND_RESUME,			/* load `regs`, all of them */
 	COMMAND_RESULT,			/* a call's usual end: only rax has changed, and is in `result` */
 	COMMAND_FRAME,			/* make a frame for a patched call, then ask again */
+	COMMAND_PARK,			/* this guest is over; only in a frame */
 };
 
 struct channel {
@@ -132,6 +141,7 @@ struct channel {
 	/* constants, written by the sentry when the channel is bound */
 	u64 neg_fs __attribute__((aligned(64)));	/* minus fs_base: the trampoline finds that it has the right channel */
 	u64 entry;			/* address of the stub's patched-call entry */
+	u64 park_frame;			/* where in this channel a parked thread finds the frame to leave by */
 };
 
 _Static_assert(offsetof(struct channel, regs) == CH_REGS, "assembly");
@@ -140,6 +150,9 @@ _Static_assert(offsetof(struct channel, seq) == 0x100, "one writer a cache line"
 _Static_assert(offsetof(struct channel, ack) == 0x140, "one writer a cache line");
 _Static_assert(offsetof(struct channel, neg_fs) == CH_NEG_FS, "assembly");
 _Static_assert(offsetof(struct channel, entry) == CH_ENTRY, "assembly");
+_Static_assert(offsetof(struct channel, new_fs_base) == CH_NEW_FS, "assembly");
+_Static_assert(offsetof(struct channel, new_gs_base) == CH_NEW_GS, "assembly");
+_Static_assert(offsetof(struct channel, park_frame) == CH_PARK_FRAME, "assembly");
 _Static_assert(sizeof(struct channel) <= 0x1000, "one page");
 _Static_assert(offsetof(struct stub_control, filter) == CT_FILTER, "assembly");
 _Static_assert(offsetof(struct stub_control, filter2) == CT_FILTER2, "assembly");

@@ -89,11 +89,12 @@ static void process_program(struct prog *p)
 	ret(p, SECCOMP_RET_ALLOW);
 }
 
-/* Guest threads: futex on a channel, and the way out of a signal frame. */
+/* Guest threads: futex on a channel, the way out of a signal frame, and parking, which the process's program makes a notification. */
 static void guest_program(struct prog *p)
 {
 	prologue(p);
 	when(p, SYS_rt_sigreturn, SECCOMP_RET_ALLOW);
+	when(p, RENDEZVOUS_NR, SECCOMP_RET_ALLOW);
 	need(p, SYS_futex);
 	load(p, ARG_HI(0));
 	need(p, STUB_CHANNELS >> 32);

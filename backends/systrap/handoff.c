@@ -328,12 +328,28 @@ out:
 	return ctx->slot->dead || ctx->as->dead ? -ESRCH : 0;
 }
 
+/* Its frame is filled in, its bases are in the channel. */
+static int leave_park(struct context *ctx)
+{
+	struct channel_slot *slot = ctx->slot;
+	u64 id = slot->parked;
+
+	slot->parked = 0;
+	if (helper_answer(slot->as, id, 0)) {
+		slot->dead = true;
+		return -ESRCH;
+	}
+	return handoff_wait(ctx);
+}
+
 int handoff_answer_and_wait(struct context *ctx, u32 command)
 {
 	struct channel *ch = ctx->slot->ch;
 
 	if (ctx->idle_since)
 		awake(ctx);
+	if (ctx->slot->parked)
+		return leave_park(ctx);
 	ch->command = command;
 	__atomic_store_n(&ch->ack, ctx->slot->seq, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&ch->stub_sleeps, __ATOMIC_SEQ_CST)) {

@@ -86,15 +86,34 @@ int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result)
 	return 0;
 }
 
+/* A notification by any thread of the process; -ETIMEDOUT. */
+int helper_notified(const struct address_space *as, int timeout_ms, struct seccomp_notif *n)
+{
+	struct pollfd p = { .fd = as->notify_fd, .events = POLLIN };
+
+	COUNT(host_calls);
+	if (poll(&p, 1, timeout_ms) != 1 || !(p.revents & POLLIN))
+		return -ETIMEDOUT;
+	memset(n, 0, sizeof(*n));
+	COUNT(host_calls);
+	return ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_RECV, n) ? -errno : 0;
+}
+
+int helper_answer(const struct address_space *as, u64 id, s64 value)
+{
+	struct seccomp_notif_resp resp = { .id = id, .val = value };
+
+	COUNT(host_calls);
+	return ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_SEND, &resp) ? -errno : 0;
+}
+
 int helper_run(struct address_space *as, u32 n, u64 *done, u64 *result)
 {
-	struct seccomp_notif_resp resp = { .id = as->notify_id, .val = n };
 	u64 error;
 
 	if (as->dead)
 		goto dead;
-	COUNT(host_calls);
-	if (ioctl(as->notify_fd, SECCOMP_IOCTL_NOTIF_SEND, &resp))
+	if (helper_answer(as, as->notify_id, n))
 		goto dead;
 	if (helper_meet(as, done, &error, result))
 		return -ESRCH;

@@ -6,8 +6,8 @@
  * listener is closed, and guest threads have PR_SET_PDEATHSIG. That signal comes when the *thread* ends whose
  * child they are: the sentry's main thread (see launcher.h).
  *
- * An address space that is given back is unmapped by its helper at once; the pool thread then kills its guest threads,
- * clears its channels and offers it again.
+ * An address space that is given back is unmapped by its helper at once; the pool thread then parks its first guest
+ * thread (park.c), kills the others, clears its channels and offers it again.
  */
 #include <errno.h>
 #include <linux/seccomp.h>
@@ -133,6 +133,7 @@ static int create(struct address_space **out)
 	as->maps.runner = &helper_runner;
 	as->maps.self = as;
 	as->maps.memory_fd = STUB_FD_MEMORY;
+	as->virgin = true;
 	as->maps.eager = true;		/* that its threads have stopped is only what the guest's memory says */
 	if (!err) {
 		as->maps.records = helper_records(as);
@@ -177,8 +178,7 @@ static void clean_one(struct address_space *as)
 	TAILQ_REMOVE(&pool.used, as, link);
 	pthread_mutex_unlock(&pool.lock);
 	if (keep) {
-		threads_kill(as);
-		threads_clean(as);
+		threads_recycle(as);
 		threads_prepare(as);	/* if it fails, the next context finds out */
 	} else {
 		destroy(as);

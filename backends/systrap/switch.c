@@ -268,7 +268,10 @@ static int first_event(struct context *ctx)
 	if (err)
 		return err;
 	ctx->slot->fresh = false;
-	return take_frame(ctx->slot);
+	err = take_frame(ctx->slot);
+	if (!err)
+		park_learn(ctx->as, ctx->slot);
+	return err;
 }
 
 static int bind(struct context *ctx, struct address_space *as)

@@ -11,7 +11,8 @@
 
 #include "backends/systrap/systrap.h"
 
-long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_balance = 1, systrap_join = 1, systrap_pool = 2;
+long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_balance = 1, systrap_join = 1, systrap_pool = 2,
+     systrap_park = 1;
 
 const struct backing *systrap_memory;
 int systrap_ncpus;
@@ -35,6 +36,8 @@ static const struct knob knobs[] = {
 	  .help = "tasks that wait for each other share one pair of spinning CPUs" },
 	{ .name = "systrap.pool", .off = "0", .kind = KNOB_INT, .value = &systrap_pool, .def = 2, .min = 0, .max = 64,
 	  .help = "stub processes kept ready for the next fork or exec" },
+	{ .name = "systrap.park", .off = "off", .kind = KNOB_BOOL, .value = &systrap_park, .def = 1,
+	  .help = "a guest thread whose guest is gone is parked for the next one, instead of killed and made again" },
 	{ .name = NULL },
 };
 

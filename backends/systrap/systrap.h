@@ -8,6 +8,7 @@
 #ifndef TG_SYSTRAP_H
 #define TG_SYSTRAP_H
 
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -41,6 +42,7 @@ struct channel_slot {
 	struct watch watch;
 	u32 seq;			/* last event taken */
 	bool framed;			/* it waits in a signal frame (else in a patched call) */
+	u64 parked;			/* id of the notification in which it waits for its first guest; 0: it does not */
 	u32 frame, info;		/* offsets, checked */
 	struct channel *ch;		/* immutable, as is `as` */
 	struct address_space *as;
@@ -54,6 +56,7 @@ struct address_space {
 	atomic_int users;		/* core, until as_destroy(), and the contexts bound to it: then it is recycled */
 	atomic_bool dead;		/* the process is gone or can't be trusted to be whole */
 	bool ended;			/* and its threads are known to have gone too; lock */
+	bool virgin;			/* no guest thread has run in it yet */
 	struct stub_control *control;	/* our writable view of the control pages */
 	u8 *channels;			/* our view of the channels */
 	struct map_queue maps;		/* its lock guards the helper, the slots and the fs_base table too */
@@ -86,7 +89,7 @@ struct context {
 };
 
 /* Knobs. */
-extern long systrap_patch, systrap_handoff, systrap_spin_us, systrap_pin, systrap_balance, systrap_join, systrap_pool;
+extern long systrap_patch, systrap_handoff, systrap_spin_us, systrap_pin, systrap_balance, systrap_join, systrap_pool, systrap_park;
 enum { HANDOFF_AUTO, HANDOFF_SPIN, HANDOFF_FUTEX };
 
 extern const struct backing *systrap_memory;
@@ -109,6 +112,14 @@ int helper_meet(struct address_space *as, u64 *done, u64 *error, u64 *result);
 int helper_run(struct address_space *as, u32 n, u64 *done, u64 *result);	/* lock held; runs n records; the first error */
 struct stub_record *helper_records(struct address_space *as);
 
+int helper_notified(const struct address_space *as, int timeout_ms, struct seccomp_notif *n);
+int helper_answer(const struct address_space *as, u64 id, s64 value);
+
+/* park.c */
+void park_learn(struct address_space *as, struct channel_slot *slot);
+bool park_ask(struct address_space *as, struct channel_slot *slot);
+bool park_settle(struct address_space *as, struct channel_slot *slot);
+
 /* monitor.c */
 int monitor_start(void);
 void monitor_stop(void);
@@ -117,7 +128,7 @@ void monitor_remove(struct watch *w);
 
 /* thread.c */
 void threads_kill(struct address_space *as);
-void threads_clean(struct address_space *as);
+void threads_recycle(struct address_space *as);		/* parks the first, ends the others, forgets the guest */
 void threads_end(struct address_space *as);		/* lock held; after the helper's death, before anybody relies on it */
 int threads_prepare(struct address_space *as);	/* its first guest thread, so that the next context need not wait for it */
 int slot_acquire(struct address_space *as, struct channel_slot **out);

@@ -97,6 +97,7 @@ static void thread_bury(struct channel_slot *slot)
 	monitor_remove(&slot->watch);
 	waitpid(slot->tid, NULL, __WALL);
 	slot->tid = 0;
+	slot->parked = 0;
 }
 
 /*
@@ -239,18 +240,30 @@ void threads_end(struct address_space *as)
 	waitid(P_PID, as->pid, &info, WEXITED | WNOWAIT | __WALL);
 }
 
-/* Forget what the guest left in channels and table. The slots stay, without threads. */
-void threads_clean(struct address_space *as)
+/* Forget what the guest left in channels and table. The slots stay; all but the first have no thread any more. */
+void threads_recycle(struct address_space *as)
 {
+	struct channel_slot *first = as->nslots ? as->slots[0] : NULL;
+	bool parked;
+
+	for (int i = 1; i < as->nslots; i++)
+		if (as->slots[i]->tid)
+			kill(as->slots[i]->tid, SIGKILL);
+	for (int i = 1; i < as->nslots; i++)
+		thread_bury(as->slots[i]);
+	parked = first && park_ask(as, first);
+	if (first && !parked)
+		thread_bury(first);
 	TAILQ_INIT(&as->free_slots);
-	for (int i = 0; i < as->nslots; i++) {
+	for (int i = as->nslots - 1; i >= 0; i--) {
 		struct channel_slot *slot = as->slots[i];
 
 		unpublish(as, slot);
 		slot->framed = false;
-		TAILQ_INSERT_TAIL(&as->free_slots, slot, link);
+		TAILQ_INSERT_HEAD(&as->free_slots, slot, link);
 	}
 	if (as->nslots)
 		madvise(as->channels, (u64)as->nslots * CHANNEL_SIZE, MADV_REMOVE);
+	if (parked && !park_settle(as, first))
+		thread_bury(first);
 }
-

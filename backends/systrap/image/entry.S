@@ -131,6 +131,28 @@ stub_frame_trap:
 	hlt
 
 /*
+ * A guest thread between two guests; rdi the channel. The kernel tells the sentry that it is here (park.c), and keeps rdi. All
+ * other registers, its stack, signal mask and signal stack are as the last guest may have left them: so the way on
+ * takes everything from the channel, which by then only the sentry can write.
+ */
+	.section .park, "ax", @progbits
+	.globl stub_park
+stub_park:
+	mov	$RENDEZVOUS_NR, %eax
+	syscall
+stub_parked:
+	test	%rax, %rax
+	jnz	1f				/* nobody listens any more */
+	mov	CH_NEW_FS(%rdi), %rax
+	wrfsbase %rax
+	mov	CH_NEW_GS(%rdi), %rax
+	wrgsbase %rax
+	mov	CH_PARK_FRAME(%rdi), %rsp
+	mov	$NR_RT_SIGRETURN, %eax
+	syscall
+1:	hlt
+
+/*
  * A patched call. From the trampoline: r11 the channel, rcx where the guest goes on, rax the call's number, all else
  * as the guest had it. The guest's stack is not touched. Between stub_fast_entry and the PHASE_SAVE store the
  * phase still says RESTORE from last time: the handler knows that range by its labels.

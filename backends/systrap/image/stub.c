@@ -3,7 +3,8 @@
  *
  * Threat note. After boot this runs in guest threads, on memory that other guest threads can write. A guest that
  * changes the channel, the frame or this code's stack under it changes its own registers and nothing else: the filter
- * lets this thread make no call but futex on channels and rt_sigreturn, and the sentry checks what it reads.
+ * lets this thread make no call but futex on channels, rt_sigreturn, and the one that parks it, and the sentry checks
+ * what it reads.
  */
 #include <linux/audit.h>
 #include <linux/futex.h>
@@ -15,6 +16,7 @@
 void stub_boot(void);
 void stub_handler(int signo, u8 *info, u8 *uc);
 int stub_call(struct channel *ch);
+_Noreturn void stub_park(struct channel *ch);
 extern char stub_fast_entry[], stub_fast_marked[], stub_restorer[];
 
 enum { NR_CLOSE = 3, NR_MMAP = 9, NR_MUNMAP = 11, NR_SIGACTION = 13, NR_SIGPROCMASK = 14, NR_SENDMSG = 46, NR_PRCTL = 157,
@@ -254,6 +256,8 @@ void stub_handler(int signo, u8 *info, u8 *uc)
 	hand_over(ch, kind);
 	if (ch->command == COMMAND_RESULT)
 		g[G_RAX] = ch->result;
+	else if (ch->command == COMMAND_PARK)
+		stub_park(ch);
 	else
 		take_bases(ch);
 }
