@@ -14,8 +14,9 @@
 
 extern const u8 __start_inside_text[], __stop_inside_text[];
 
-enum { TRAP_DE = 0, TRAP_DB = 1, TRAP_BP = 3, TRAP_OF = 4, TRAP_BR = 5, TRAP_UD = 6, TRAP_TS = 10, TRAP_NP = 11,
-       TRAP_SS = 12, TRAP_GP = 13, TRAP_PF = 14, TRAP_MF = 16, TRAP_AC = 17, TRAP_XM = 19, VECTORS = 32 };
+enum { TRAP_DE = 0, TRAP_DB = 1, TRAP_NMI = 2, TRAP_BP = 3, TRAP_OF = 4, TRAP_BR = 5, TRAP_UD = 6, TRAP_TS = 10,
+       TRAP_NP = 11, TRAP_SS = 12, TRAP_GP = 13, TRAP_PF = 14, TRAP_MF = 16, TRAP_AC = 17, TRAP_XM = 19, VECTORS = 32 };
+enum { INSN_BOUND = 0x62, INSN_INT3 = 0xcc, INSN_INT_N = 0xcd, INSN_INTO = 0xce, EFLAGS_OF = 0x800 };
 enum { PF_WRITE = 2, PF_INSTR = 16, DR6_STEP = 1 << 14, MXCSR_OFFSET = 24, RPL = 3 };
 #define WITH_ERROR_CODE	(1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21)
 
@@ -192,18 +193,29 @@ static bool read_frame(const struct vcpu *v, u32 vector, struct frame *f)
 }
 
 /*
- * The software hypervisor makes `int n` of a gate that ring 3 may not use #UD; it is #GP of the gate. The guest may
- * change the instruction meanwhile, and get the other signal.
+ * The software hypervisor makes #UD of what is something else: of `int n` where ring 3 may not use the gate (#GP), and
+ * in 32-bit code, all of which it emulates, of INT3, INTO and BOUND. The guest may change the instruction meanwhile,
+ * and get the other signal.
  */
-static bool refused_gate(struct vcpu *v, struct frame *f)
+static u32 meant_by_ud(struct vcpu *v, struct frame *f)
 {
-	u8 insn[2];
+	const bool compat = (f->cs & 0xffff) == SEL_USER_CS32;
+	u8 insn[2] = { 0 };
 
-	if (!pagetable_read(atomic_load(&v->running), f->rip, &insn[0], 1) ||
-	    !pagetable_read(atomic_load(&v->running), f->rip + 1, &insn[1], 1) || insn[0] != 0xcd)
-		return false;
+	if (!pagetable_read(atomic_load(&v->running), f->rip, &insn[0], 1))
+		return TRAP_UD;
+	if (compat && (insn[0] == INSN_INT3 || (insn[0] == INSN_INTO && f->rflags & EFLAGS_OF))) {
+		f->rip++;
+		return insn[0] == INSN_INT3 ? TRAP_BP : TRAP_OF;
+	}
+	if (!pagetable_read(atomic_load(&v->running), f->rip + 1, &insn[1], 1))
+		return TRAP_UD;
+	if (compat && insn[0] == INSN_BOUND && insn[1] < 0xc0)	/* to memory; otherwise a prefix */
+		return TRAP_BR;
+	if (insn[0] != INSN_INT_N)
+		return TRAP_UD;
 	f->error_code = (u64)insn[1] << 3 | 2;
-	return true;
+	return TRAP_GP;
 }
 
 static enum decoded vector_event(struct vcpu *v, u32 vector, struct guest_regs *regs, struct event *ev)
@@ -222,13 +234,15 @@ static enum decoded vector_event(struct vcpu *v, u32 vector, struct guest_regs *
 	 */
 	if (f.rip == v->cpu->lstar && (vector == TRAP_PF || vector == TRAP_DB))
 		return syscall_event(v, f.rsp, regs, ev);
-	if (vector == TRAP_UD && refused_gate(v, &f))
-		vector = TRAP_GP;
+	if (vector == TRAP_UD)
+		vector = meant_by_ud(v, &f);
 	get_from_frame(v, &f, regs);
 	if (vector == TRAP_PF)
 		fault_event(v, f.error_code, ev);
 	else if (vector < VECTORS && signals[vector].signo)
 		exception_event(v, vector, &f, ev);
+	else if (vector == TRAP_NMI || vector >= VECTORS)	/* nothing of the guest's: it goes on where it was */
+		*ev = (struct event){ .kind = EVENT_PREEMPT };
 	else
 		return dead(v, ev, "an unexpected vector", vector);
 	return DECODED;

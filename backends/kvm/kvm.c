@@ -1,4 +1,12 @@
-/* The KVM platform: the table of operations, its knobs, and life. Guest code runs in ring 3 of a VM without devices. */
+/*
+ * The KVM platform: the table of operations, its knobs, and life. Guest code runs in ring 3 of a VM without devices.
+ *
+ * Tested on a software hypervisor (PVM: shadow paging, ring 0 emulated) and on AMD-V as QEMU emulates it. Never run on
+ * VT-x, where these differ: the pages that KVM_SET_TSS_ADDR and KVM_SET_IDENTITY_MAP_ADDR name, SYSCALL of 32-bit code
+ * (#UD there, at CSTAR on AMD), SYSENTER with its CS of 0, VMCALL and VMMCALL with the quirk off, SYSRET to the edge of
+ * the canonical addresses (#GP in ring 0 there; set_way_in keeps clear of it), and INVEPT behind machine_forget. Nor on
+ * a processor with AVX-512, whose state goes through the same calls as AVX's.
+ */
 #include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>

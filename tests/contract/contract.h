@@ -11,7 +11,7 @@ struct contract_case {
 
 /* Tables of the files; each ends with .name == NULL. */
 extern const struct contract_case memory_cases[], fault_cases[], register_cases[], exception_cases[], interrupt_cases[],
-	space_cases[], life_cases[], large_cases[],
+	space_cases[], life_cases[], hostile_cases[], large_cases[],
 	huge_cases[];		/* with a memory file in huge pages of the host, or skipped */
 
 /* ---- what every case has ---- */

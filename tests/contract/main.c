@@ -26,7 +26,7 @@ const char *__asan_default_options(void) { return "quarantine_size_mb=1"; }
 
 static const struct contract_case *const tables[] = {
 	memory_cases, fault_cases, register_cases, exception_cases, interrupt_cases, space_cases, life_cases,
-	large_cases, huge_cases,
+	hostile_cases, large_cases, huge_cases,
 };
 
 const struct platform_ops *P;
