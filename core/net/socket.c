@@ -100,6 +100,8 @@ int socket_create(struct task *t, int domain, int type, int protocol, struct soc
 		if (net_reach == NET_HOST)
 			return host_socket_create(domain, type, protocol, out);
 		return inet_create(t, domain, type, protocol, out);
+	case AF_NETLINK:
+		return netlink_create(type, protocol, out);
 	default:
 		return -EAFNOSUPPORT;
 	}
@@ -229,7 +231,7 @@ static s64 socket_ioctl(struct file *f, struct task *t, u32 cmd, u64 arg)
 		n = 0;
 		break;
 	default:
-		return -ENOTTY;
+		return ifreq_ioctl(t, cmd, arg);
 	}
 	return put_user(t->mm, arg, &n);
 }

@@ -10,6 +10,7 @@
 #ifndef TG_NET_SOCKET_H
 #define TG_NET_SOCKET_H
 
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -25,6 +26,7 @@ union sock_addr {
 	struct sockaddr_un un;
 	struct sockaddr_in in;
 	struct sockaddr_in6 in6;
+	struct sockaddr_nl nl;
 	struct sockaddr_storage ss;
 };
 
@@ -147,6 +149,11 @@ struct socket *socket_peer(struct socket *s);	/* with a reference, or NULL */
 int unix_create(struct task *t, int type, int protocol, struct socket **out);
 int unix_pair(struct task *t, int type, int protocol, struct socket *out[2]);
 int inet_create(struct task *t, int domain, int type, int protocol, struct socket **out);
+
+int netlink_create(int type, int protocol, struct socket **out);
+bool netlink_socket(const struct socket *s);
+int netlink_deliver(struct socket *to, const void *data, u32 len, u32 from, const struct ucred *cred);	/* -EAGAIN: full */
+long ifreq_ioctl(struct task *t, u32 cmd, gva_t arg);	/* SIOCGIF*; -ENOTTY: not one of them */
 
 /* What a guest reaches beyond unix sockets: nothing, a loopback of its own, the host's network. Set at start-up. */
 enum net_reach { NET_NONE, NET_LOOPBACK, NET_HOST };
