@@ -205,7 +205,7 @@ def ratio_figure(source, name, title, rows, noise):
         for key, group in groups.items()
     ]
     colours = gnuplot.palette(gnuplot.ordered([series_name(r) for r in rows]))
-    figure = Figure(name, 860, 134 + 26 * len(lines), title, source.caption)
+    figure = Figure(name, 860, 150 + 26 * len(lines), title, source.caption)
     figure.legend(14, 46, [(n, *colours[n]) for n in colours])
     figure.text(
         'grey: native against itself; a difference inside it is not resolved',
@@ -258,7 +258,7 @@ def ablation_figure(source, platform, placement, pairs):
     figure = Figure(
         'ablation-%s-%s' % (platform, placement),
         900,
-        134 + 26 * len(lines),
+        150 + 26 * len(lines),
         'What is an optimisation worth? %s with one knob off, %s' % (platform, WHERE.get(placement, placement)),
         source.caption,
     )

@@ -7,10 +7,13 @@ no more false finds than a single one. distribution.csv beside it has the quanti
 
 import itertools
 import math
+import os
 
 import resample
+import rundata
 import stats
 import summary
+import tails
 
 COLUMNS = (
     'schema,run_id,host,workload,params,placement,metric,unit,platform,knobs,reference,reference_knobs,n,ratio,ci_low,ci_high,'
@@ -113,9 +116,33 @@ def quantiles(run):
     return out
 
 
+def operations(run, folder):
+    """Quantiles of single operations, where the run kept histograms: metric `operation_ns`, n operations of all launches."""
+    path = os.path.join(folder, 'hist.csv')
+    bins = tails.merged(rundata.read_csv(path)) if os.path.exists(path) else {}
+    out = []
+    for cell in run.cells:
+        if found := bins.get(rundata.identity(cell.planned)):
+            out.append(
+                {
+                    'schema': run.plan['schema'],
+                    'run_id': run.plan['run_id'],
+                    'host': run.plan['host'],
+                    **{k: cell[k] for k in rundata.IDENTITY},
+                    'metric': 'operation_ns',
+                    'unit': 'ns',
+                    'n': int(sum(count for *_, count in found)),
+                    'min': found[0][0],
+                    'max': found[-1][1],
+                    **{'p%d' % p: tails.quantile(found, p) for p in (50, 90, 99)},
+                }
+            )
+    return out
+
+
 def write(run, folder):
     """Writes both files; returns the comparisons."""
     rows = all_comparisons(run)
     summary.write_csv(rows, COLUMNS, folder, 'comparisons.csv')
-    summary.write_csv(quantiles(run), QUANTILES, folder, 'distribution.csv')
+    summary.write_csv(quantiles(run) + operations(run, folder), QUANTILES, folder, 'distribution.csv')
     return rows

@@ -6,6 +6,7 @@ import bars
 import curves
 import gnuplot
 import phases
+import tails
 from source import Source
 
 KINDS = (
@@ -16,6 +17,7 @@ KINDS = (
     phases.phase_figures,
     bars.ablation_figures,
     curves.ecdf_figures,
+    tails.tail_figures,
 )
 
 

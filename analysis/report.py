@@ -42,6 +42,7 @@ FIGURES = (
     ('scaling', 'Scaling'),
     ('ablation', 'What each optimisation is worth'),
     ('ecdf', 'Distributions of the launches'),
+    ('tail', 'Tails of single operations'),
 )
 RESOURCES = (
     ('cpu_ns_per_op', 'CPU time/op'),

@@ -176,7 +176,7 @@ def draw(results, folder):
     figure = gnuplot.Figure(
         'reproduce',
         900,
-        140 + 26 * len(lines),
+        156 + 26 * len(lines),
         'Published and measured',
         Source(run.folder).caption,
     )

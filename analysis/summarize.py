@@ -43,6 +43,7 @@ def main():
         'results  %s/summary.csv  raw.csv  manifest.json  plan.json%s%s'
         % (args.folder, '  report.html' if page else '', '  plots/ (%d files)' % len(made) if made else '')
     )
+    print('next     make compare BASE=%s NEW=...   make reproduce   make report RUN=%s' % (args.folder, args.folder))
     noisy = table.noise_gate(run, table.primary_rows(run, rows))[1]
     return 5 if args.gate and noisy else 0
 

@@ -69,7 +69,7 @@ class Maker:
     def __init__(self, run_id="20261122T100000Z-host", host="host", trials=20, seed=7, spread=0.01):
         self.run_id, self.host, self.trials, self.spread = run_id, host, trials, spread
         self.rng = random.Random(seed)
-        self.cells, self.times, self.phases, self.groups = [], [], [], 0
+        self.cells, self.times, self.phases, self.hist, self.groups = [], [], [], [], 0
         self.drift = [math.exp(self.rng.gauss(0, 0.05)) for _ in range(trials + 1)]
 
     def group(self, workload, times, params="", placement="same-cpu", kind="syscall", floor=None):
@@ -176,6 +176,17 @@ class Maker:
             out = csv.DictWriter(f, RAW, lineterminator="\n")
             out.writeheader()
             out.writerows(self.raw_rows())
+        if self.hist:
+            with open(folder / "hist.csv", "w", newline="") as f:
+                f.write(
+                    "schema,run_id,host,platform,knobs,workload,params,placement,block,launch,low_ns,high_ns,count\n"
+                )
+                for platform, workload, placement, bins in self.hist:
+                    for block in range(1, self.trials + 1):
+                        for low, high, count in bins:
+                            f.write(
+                                f"1,{self.run_id},{self.host},{platform},,{workload},,{placement},{block},{block},{low},{high},{count}\n"
+                            )
         if self.phases:
             with open(folder / "phases.csv", "w", newline="") as f:
                 f.write("schema,run_id,host,platform,knobs,workload,params,placement,block,launch,phase,ns,p90_ns,n\n")
@@ -231,5 +242,14 @@ def rich_run(folder, **kwargs):
         (p, "getpid", "same-cpu", phase, ns)
         for p, times in (("systrap", (120, 150, 90, 40, 160)), ("ptrace", (2100, 3000, 95, 45, 3700)))
         for phase, ns in zip(("trap", "hand over", "dispatch", "handle", "resume"), times)
+    ]
+    make.hist = [
+        (
+            p,
+            "getpid",
+            "same-cpu",
+            [(ns, ns * 1.1, 9000), (ns * 1.1, ns * 2, 900), (ns * 2, ns * 8, 90), (ns * 30, ns * 32, 10)],
+        )
+        for p, ns in (("native", 100), ("systrap", 700), ("ptrace", 9000))
     ]
     return make.write(folder, **{k: v for k, v in kwargs.items() if k == "subset"})

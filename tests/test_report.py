@@ -20,13 +20,14 @@ import report  # noqa: E402
 import rundata  # noqa: E402
 import summary  # noqa: E402
 import table  # noqa: E402
+import tails  # noqa: E402
 from source import Source  # noqa: E402
 
 needs_gnuplot = pytest.mark.skipif(bool(gnuplot.MISSING), reason=str(gnuplot.MISSING))
 needs_jinja = pytest.mark.skipif(bool(report.MISSING), reason=str(report.MISSING))
 FIGURES = (
     "ratio-same-cpu ratio-free time-syscall-same-cpu time-syscall-free time-fault-same-cpu time-task-same-cpu time-cpu-same-cpu "
-    "time-app-same-cpu ecdf-same-cpu ecdf-free rate scaling phases ablation-systrap-same-cpu"
+    "time-app-same-cpu ecdf-same-cpu ecdf-free rate scaling phases ablation-systrap-same-cpu tail-same-cpu"
 ).split()
 
 
@@ -181,9 +182,7 @@ def test_advice_does_not_tell_equals_apart(tmp_path):
     make.group("getpid", {"native": 100, "systrap": 5000, "ptrace": 5005})
     run = rundata.Run(make.write(tmp_path / "run"))
     summarize(tmp_path / "run", "--no-plots")
-    assert (
-        len(advice.advise(run, Source(run.folder), comparisons.all_comparisons(run), "same-cpu")["rivals"]) == 1
-    )
+    assert len(advice.advise(run, Source(run.folder), comparisons.all_comparisons(run), "same-cpu")["rivals"]) == 1
 
 
 @needs_jinja
@@ -355,3 +354,21 @@ def test_missing_counters_have_reasons(tmp_path):
     path, notice = report.write(run, summary.summarize(run), comparisons.write(run, folder))
     text = (folder / "report.html").read_text()
     assert not notice and "cycles n/a(ENOENT: no PMU in this VM)" in text and "task_clock" not in text.split("<pre>")[0]
+
+
+def test_tails_of_single_operations(rich):
+    """hist.csv's bins: quantiles within them, the share that took longer, and their place in distribution.csv."""
+    bins = [(100, 110, 90), (110, 200, 9), (1000, 1100, 1)]
+    assert (
+        tails.quantile(bins, 45) == pytest.approx(105)
+        and tails.quantile(bins, 90) == 110
+        and tails.quantile(bins, 100) == 1100
+    )
+    assert tails.survivors(bins) == [(100, 1.0), (110, pytest.approx(0.1)), (200, pytest.approx(0.01))]
+    rows = rundata.read_csv(rich[0] / "distribution.csv")
+    (row,) = [r for r in rows if (r["platform"], r["workload"], r["metric"]) == ("systrap", "getpid", "operation_ns")]
+    assert (
+        row["n"] == 20 * 10000
+        and row["max"] == pytest.approx(700 * 32)
+        and 700 < row["p50"] < 770 < row["p99"] < 1400.1
+    )
