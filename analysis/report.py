@@ -115,6 +115,11 @@ def interval(low, high, form):
     }
 
 
+def short(text):
+    """`systrap:systrap.patch=off` as people say it."""
+    return re.sub(r'\b([\w-]+):\1\.', r'\1 ', text)
+
+
 def row_view(cell, row, found):
     size = lambda x: table.amount(x, row['unit'], row['ci_low'], row['ci_high'])
     ratio = lambda x: table.significant(x, row['ratio_ci_low'], row['ratio_ci_high'])
@@ -124,7 +129,7 @@ def row_view(cell, row, found):
         'params': row['params'],
         'help': cell['help'],
         'placement': cell['placement'],
-        'variant': series_name(row),
+        'variant': gnuplot.label(series_name(row)),
         'platform': row['platform'],
         'n': row['n'],
         'median': number(row['median'], row['unit'], row['ci_low'], row['ci_high']),
@@ -138,7 +143,7 @@ def row_view(cell, row, found):
             *(None if not row['floor'] or b is None else b / row['floor'] for b in (row['ci_low'], row['ci_high'])),
         ),
         'p99': number(row['p99'], row['unit']),
-        'verdict': table.sentence(row, found),
+        'verdict': short(table.sentence(row, found)),
         'status': row['status'],
         'word': row['verdict'] if row['status'] == 'ok' else 'bad',
     }
@@ -188,7 +193,7 @@ def resources(rows):
                 'workload': first['workload'],
                 'params': first['params'],
                 'placement': first['placement'],
-                'variant': series_name(first),
+                'variant': gnuplot.label(series_name(first)),
                 'n': first['n'],
                 'values': [resource(by.get(m)) for m, _ in columns],
             }
