@@ -51,10 +51,6 @@ def logs_of(run, cell, metric):
     return [math.log(values[b] / reference[b]) for b in stats.paired_blocks(values, reference)]
 
 
-def primary(cell):
-    return 'rss_kib' if cell['workload'] == 'footprint' else 'ns_per_op'
-
-
 def pair_cells(base, new):
     """(cell of BASE, the same cell of NEW) for what both planned; floors, twins and the A/A twin are no results."""
     by = {rundata.identity(c.planned): c for c in new.cells}
@@ -69,7 +65,7 @@ def pair_cells(base, new):
 
 
 def compare_cell(base, new, old_cell, new_cell):
-    metric = primary(old_cell)
+    metric = summary.primary(old_cell)
     old, fresh = logs_of(base, old_cell, metric), logs_of(new, new_cell, metric)
     row = {
         'cell': old_cell,

@@ -23,13 +23,14 @@ QUANTILES = ('schema,run_id,host,platform,knobs,workload,params,placement,metric
 
 
 def variants_of(run, metric):
-    """Cells by what they share: those of one group and one set of parameters that have samples of the metric."""
+    """Cells by what they share: those of one group and one set of parameters that are there for the metric and have it."""
     groups = {}
     for cell in run.cells:
         if (
             cell['class'] != 'floor'
             and not summary.is_twin(cell)
             and cell['platform'] != 'native-aa'
+            and summary.primary(cell) == metric
             and cell.samples.get(metric)
         ):
             groups.setdefault((cell['group'], cell['workload'], cell['params'], cell['placement']), []).append(cell)
@@ -88,7 +89,7 @@ def family(rows):
 
 def all_comparisons(run):
     out = []
-    for metric in summary.COMPARED:
+    for metric in ('ns_per_op', 'rss_kib'):
         rows = [compare(run, *pair, metric) for cells in variants_of(run, metric) for pair in pairs_of(cells)]
         out += family([row for row in rows if row])
     return out

@@ -6,7 +6,6 @@ import os
 import stats
 from rundata import SUMMARY_COLUMNS
 
-PRIMARY = ('ns_per_op', 'rss_kib')
 COMPARED = ('ns_per_op', 'rss_kib', 'pss_kib')
 FOLDED = ('ns_per_op_p99',)  # becomes the column p99 of ns_per_op
 
@@ -22,6 +21,11 @@ def digits(x):
 
 def is_twin(cell):
     return 'twin=1' in cell['params'].split(';')
+
+
+def primary(cell):
+    """The metric that a cell is there for."""
+    return 'rss_kib' if cell['workload'] == 'footprint' else 'ns_per_op'
 
 
 def floor_of(run, cell, metric):
@@ -107,10 +111,10 @@ def summarize_metric(run, cell, metric, unit):
 
 
 def summarize_cell(run, cell):
-    primary = 'rss_kib' if cell['workload'] == 'footprint' else 'ns_per_op'
-    rows = [summarize_metric(run, cell, primary, 'KiB' if primary == 'rss_kib' else 'ns')]
+    own = primary(cell)
+    rows = [summarize_metric(run, cell, own, 'KiB' if own == 'rss_kib' else 'ns')]
     for metric in cell.samples:
-        if metric != primary and metric not in FOLDED:
+        if metric != own and metric not in FOLDED:
             rows.append(summarize_metric(run, cell, metric, cell.units[metric]))
     return rows
 

@@ -58,7 +58,7 @@ def sentence(row, pairs=()):
         return row['status']
     found = {}
     for pair in pairs:
-        if pair['verdict'] in ('slower', 'faster'):
+        if pair['verdict'] in ('slower', 'faster') and pair['reference'] != 'native-seccomp':
             name = pair['reference'] + (':' + pair['reference_knobs'] if pair['reference_knobs'] else '')
             found.setdefault(pair['verdict'], []).append(name + ('' if pair['holds'] == 'yes' else '?'))
     text = ', '.join('%s than %s' % (word, ' and '.join(names)) for word, names in found.items()) or row['verdict']
@@ -195,7 +195,7 @@ def pairs_by_cell(comparisons):
     """Comparisons of the primary metric, by the cell that is compared."""
     out = {}
     for pair in comparisons:
-        if pair['metric'] in summary.PRIMARY:
+        if pair['metric'] == summary.primary(pair):
             out.setdefault(rundata.identity(pair), []).append(pair)
     return out
 
