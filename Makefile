@@ -7,6 +7,9 @@
 #   make fleet HOSTS=file  make fleet-slurm   the suite on many hosts, and one report
 #   make test  make lint  make bench  make clean  make help
 #   make vm CMD=...  make vm-shell   in an emulated machine with AMD-V (bench/machine/boot.py)
+#   make lens            instructions executed an operation, every workload under every platform; PLATFORMS= WORKLOADS=
+#   make lens-breakdown  whose code executes them in one round trip (WORKLOADS=getpid)
+#   make lens-check      twice, and every batch must agree   make lens-gate / lens-baseline   against results/reference/lens.csv
 
 CC	?= gcc
 OBJCOPY	?= objcopy

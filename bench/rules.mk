@@ -36,3 +36,29 @@ bench-quick: all
 
 doctor: all
 	@$(BUILD)/trapgate-bench doctor
+
+# The emulated machine with AMD-V: bench/machine/boot.py says what is in it.
+.PHONY: vm vm-shell
+vm: deps
+	@$(MAKE) --no-print-directory tests-build
+	@BUILD=$(BUILD) bench/machine/boot.py -- $(or $(CMD),$(error vm: which command? make vm CMD=...))
+vm-shell: deps
+	@$(MAKE) --no-print-directory tests-build
+	@BUILD=$(BUILD) bench/machine/boot.py --shell
+
+# The instruction lens: bench/lens/lens.py says what it measures. PLATFORMS and WORKLOADS as above; LENS: any other option.
+$(BUILD)/lens/trace.so: bench/lens/trace.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) $(WARN) -fPIC -shared -fvisibility=hidden -o $@ $<
+
+all: $(BUILD)/lens/trace.so
+
+.PHONY: lens lens-check lens-gate lens-baseline lens-breakdown
+lens lens-check lens-gate lens-baseline: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) bench/lens/lens.py $(or $(subst lens-,,$(filter lens-%,$@)),run) \
+		$(if $(PLATFORMS),'--platforms=$(PLATFORMS)') $(if $(WORKLOADS),'--workloads=$(WORKLOADS)') $(LENS)
+lens-breakdown: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) bench/lens/breakdown.py $(if $(PLATFORMS),'--platforms=$(PLATFORMS)') \
+		$(if $(WORKLOADS),'--workload=$(WORKLOADS)') $(LENS)

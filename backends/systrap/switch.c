@@ -227,6 +227,7 @@ static int fp_load(struct context *ctx)
 static int fp_save(struct context *ctx, u8 *buf)
 {
 	const u8 *x;
+	u64 bv;
 	int err = need_frame(ctx);
 
 	if (err)
@@ -236,6 +237,9 @@ static int fp_save(struct context *ctx, u8 *buf)
 		return -EIO;
 	memcpy(buf, x, xstate_size());
 	memset(buf + 464, 0, 48);
+	memcpy(&bv, buf + 512, sizeof(bv));
+	bv &= xstate_features();	/* a kernel with MPX saves components that guests are not offered */
+	memcpy(buf + 512, &bv, sizeof(bv));
 	return 0;
 }
 

@@ -16,6 +16,7 @@ import argparse
 import os
 import pathlib
 import shlex
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -85,4 +86,5 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))     # so that temporary folders go
     sys.exit(main())

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # Process 1 of the emulated machine: mounts, modules, then /job; its output goes to the second serial line, and what it
 # left in /result, with its exit status, as a tar archive to the third. The first is the kernel's console.
 export PATH=/bin HOME=/ TERM=dumb RESULT=/result
@@ -16,10 +17,9 @@ ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
 ifconfig lo 127.0.0.1 up
 hostname machine
-ulimit -c 0
-for module in $(cat /modules/order); do
+while read -r module; do
 	insmod "/modules/$module" || echo "machine: $module does not load"
-done
+done </modules/order
 cd /trapgate || exit
 if [ -e /interactive ]; then
 	setsid -c /bin/sh /job

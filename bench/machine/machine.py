@@ -21,7 +21,7 @@ CPU = "max,+svm,la57=off"
 # Guest time is instructions executed. Nothing that differs between two boots is left: see README.md, The lens.
 LENS_QEMU = ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-seed", "1",
              "-rtc", "base=2026-01-01,clock=vm", "-cpu", f"{CPU},-rdrand,-rdseed", "-smp", "1")
-LENS_KERNEL = "nokaslr norandmaps mitigations=off tsc=reliable clocksource=tsc random.trust_cpu=off"
+LENS_KERNEL = "nokaslr norandmaps mitigations=off tsc=reliable clocksource=tsc random.trust_cpu=off noautogroup"
 
 
 @dataclasses.dataclass
@@ -47,9 +47,9 @@ def qemu_path():
 
 
 def command(kernel, archive, *, cpus=1, memory="1536M", lens=False, extra_qemu=(), extra_kernel=""):
-    """The command line without the serial lines."""
+    """The command line without the serial lines. However whoever waits for the machine dies, it goes too."""
     append = f"console=ttyS0 panic=-1 loglevel=4 {LENS_KERNEL if lens else ''} {extra_kernel}"
-    argv = [qemu_path(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", memory]
+    argv = ["setpriv", "--pdeathsig", "KILL", qemu_path(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", memory]
     argv += LENS_QEMU if lens else ("-accel", "tcg", "-cpu", CPU, "-smp", str(cpus))
     argv += ["-kernel", str(kernel.image), "-initrd", str(archive), "-append", append.strip(), *extra_qemu]
     return argv
