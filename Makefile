@@ -6,6 +6,7 @@
 #   make reproduce   published figures and claims beside this machine's
 #   make fleet HOSTS=file  make fleet-slurm   the suite on many hosts, and one report
 #   make test  make lint  make bench  make clean  make help
+#   make test-amdv       contract suite, guests and floors on AMD-V semantics, in an emulated machine
 #   make vm CMD=...  make vm-shell   in an emulated machine with AMD-V (bench/machine/boot.py)
 #   make lens            instructions executed an operation, every workload under every platform; PLATFORMS= WORKLOADS=
 #   make lens-breakdown  whose code executes them in one round trip (WORKLOADS=getpid)

@@ -32,7 +32,18 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(BUILD)/libtrapgate.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libtrapgate.a $(LDLIBS) -lcmocka
 
+# What the hardware lane's emulator does otherwise than processors, shown natively.
+$(BUILD)/tests/amdv/emulator: tests/amdv/emulator.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -static -o $@ $<
+
+# The hardware lane: contract suite, guests and floors on AMD-V semantics, in an emulated machine.
+.PHONY: test-amdv
+test-amdv: deps
+	@$(MAKE) --no-print-directory tests-build
+	AMDV=1 BUILD=$(BUILD) /usr/bin/python3 -B -m pytest -p no:cacheprovider -q tests/test_amdv.py $(PYTEST)
+
 .PHONY: guests units tests-build
 guests: $(GUESTS) $(FUZZ_GUESTS) $(HOSTILE)
 units: $(UNITS) $(FUZZERS)
-tests-build: all guests units $(CONTRACT)
+tests-build: $(BUILD)/tests/amdv/emulator all guests units $(CONTRACT)
