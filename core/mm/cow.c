@@ -139,8 +139,10 @@ int fault_cow(struct fault *f)
 	u64 *e = f->leaf->e;
 	u32 from = f->index, to = f->index + 1;
 
-	if (own_cow(e[from]))
+	if (own_cow(e[from])) {
+		fork_note_write(f->mm, fault_addr(f, from), 1);
 		return take_over(f);
+	}
 	f->mm->scatter += 2;
 	if (mm_scattered(f->mm))
 		return copy_stretch(f);
@@ -150,6 +152,7 @@ int fault_cow(struct fault *f)
 	while (to < f->hi && shared_cow(e[to]))
 		to++;
 	f->v->cow_next = fault_addr(f, to);
+	fork_note_write(f->mm, fault_addr(f, from), to - from);
 	return copy_entries(f, from, to - from);
 }
 

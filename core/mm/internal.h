@@ -24,7 +24,7 @@
 
 extern long knob_memory_mb, knob_recycle_mb, knob_fault_around_kb, knob_fault_max_kb, knob_cow_around_kb;
 extern long knob_cow_file_kb, knob_map_ahead_kb;
-extern long knob_huge, knob_takeover_kb, knob_fork_eager, knob_fork_populate, knob_cache_mb, knob_patch_after;
+extern long knob_huge, knob_takeover_kb, knob_fork_eager, knob_fork_populate, knob_fork_copy_kb, knob_cache_mb, knob_patch_after;
 
 /*
  * Guest memory changes under the sentry's hands by design, so its copies are kept from ThreadSanitizer, which
@@ -85,6 +85,9 @@ static inline u64 vma_file_offset(const struct vma *v, gva_t addr) { return v->o
 
 /* ---- patch.c ---- */
 void patch_state_free(struct mm *mm);
+
+/* ---- fork.c ---- */
+void fork_note_write(struct mm *mm, gva_t start, u64 pages);	/* a fault that an earlier fork is to blame for */
 
 /* ---- gap.c ---- */
 s64 gap_between(struct mm *mm, u64 len, gva_t lo, gva_t hi);	/* the highest gap that lies in [lo, hi), or -ENOMEM */

@@ -6,7 +6,7 @@
 long knob_memory_mb, knob_recycle_mb = 256, knob_cache_mb = 1024, knob_huge = 1;
 long knob_fault_around_kb = 64, knob_fault_max_kb = 2048, knob_cow_around_kb = 16, knob_takeover_kb = 2048;
 long knob_cow_file_kb = 64, knob_map_ahead_kb = 8192;
-long knob_fork_eager = 1, knob_fork_populate, knob_patch_after = 16;
+long knob_fork_eager = 1, knob_fork_populate, knob_fork_copy_kb = 64, knob_patch_after = 16;
 
 const struct knob mm_knobs[] = {
 	{ "mm.memory_mb", KNOB_INT, &knob_memory_mb, 0, 0, 1 << 24, NULL,
@@ -33,6 +33,8 @@ const struct knob mm_knobs[] = {
 	  "map into a forked child at once what its parent had mapped", "off" },
 	{ "mm.fork_populate", KNOB_BOOL, &knob_fork_populate, 0, 0, 0, NULL,
 	  "and enter those pages into the child's page tables too", NULL },
+	{ "mm.fork_copy_kb", KNOB_INT, &knob_fork_copy_kb, 64, 0, 1 << 20, NULL,
+	  "pages that were written to after earlier forks are copied at the next one instead of by faults, KiB", "0" },
 	{ "mm.patch_after", KNOB_INT, &knob_patch_after, 16, 1, 60000, NULL,
 	  "times that a call site traps before it is patched, where the platform patches", NULL },
 	{ .name = NULL },

@@ -107,6 +107,8 @@ enum {
 
 RB_HEAD(vma_tree, vma);
 
+enum { FORK_HOT = 8 };
+
 struct mm {
 	pthread_mutex_t lock;		/* guards all but the atomics and what is marked immutable */
 	atomic_int refs;
@@ -121,6 +123,11 @@ struct mm {
 	gva_t mmap_top;			/* searches go down from here */
 	gva_t gap_top, gap_base;	/* between gap_top and gap_base (an mmap_top) no gap is larger than gap_hole */
 	u64 gap_hole;
+	struct {
+		gva_t start;
+		u32 pages;
+	} hot[FORK_HOT];		/* written to soon after earlier forks: see fork.c */
+	u32 hot_next;			/* of them, the one to be forgotten next */
 	u64 stack_limit;		/* RLIMIT_STACK as of the last fault, for growth by uaccess */
 	u32 lock_future;		/* VMA_LOCKED | VMA_ONFAULT after mlockall(MCL_FUTURE) */
 	u32 membarrier;			/* registered MEMBARRIER_CMD_* */

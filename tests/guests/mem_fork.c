@@ -142,9 +142,43 @@ static void threads_and_forks(void)
 		CHECK(pthread_join(t[i], &ret) == 0 && !ret);
 }
 
+/*
+ * The same pages written to by both after each of many forks: each sees its own, and the child what was there at the fork. An
+ * implementation may have learnt by then what to copy at once.
+ */
+static void again_and_again(void)
+{
+	volatile unsigned on_stack = 0;
+	int to_child[2], status;
+	char c = 0;
+
+	CHECK(pipe(to_child) == 0);
+	for (unsigned i = 1; i <= 20; i++) {
+		pid_t pid;
+
+		on_stack = *word(40) = *word(300) = i;
+		pid = fork();
+		if (!pid) {
+			if (read(to_child[0], &c, 1) != 1 || on_stack != i || *word(40) != i || *word(300) != i)
+				_exit(1);
+			on_stack = *word(40) = *word(300) = 7777;
+			if (fork() == 0)
+				_exit(on_stack != 7777 || *word(40) != 7777);
+			_exit(wait(&status) < 0 || status || on_stack != 7777 || *word(300) != 7777);
+		}
+		on_stack = *word(40) = *word(300) = 1000 + i;
+		CHECK(pid > 0 && write(to_child[1], &c, 1) == 1);
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+		CHECK(on_stack == 1000 + i && *word(40) == 1000 + i && *word(300) == 1000 + i);
+	}
+	close(to_child[0]);
+	close(to_child[1]);
+}
+
 int main(void)
 {
 	generations();
+	again_and_again();
 	advice();
 	threads_and_forks();
 	puts("ok");
