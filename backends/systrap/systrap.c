@@ -1,4 +1,13 @@
-/* The systrap platform: guest calls arrive as SIGSYS in the guest's own thread, or by a patched site without a signal. */
+/*
+ * The systrap platform: guest calls arrive as SIGSYS in the guest's own thread, or by a patched site without a signal.
+ *
+ * Why there is no platform that takes calls by seccomp user notification. Measured on one CPU of a two-CPU AMD EPYC guest,
+ * Linux 6.18, quiet, least of three launches: floor-notify 6.6 us, floor-futex 6.9 us, floor-sigsys-futex 11.4 us. So a
+ * patched site, which is a hand-over by futex, gains nothing (4 %, inside the noise); only sites that cannot be patched
+ * would, 1.7 times. And a notification shows six arguments and the instruction pointer, no more: signals, clone, exec, restarts
+ * and floating point still need the SIGSYS frame, and with two CPUs a notification cannot be spun for. What it is
+ * good for is what the kernel vouches for in it: helper.c and park.c live on that.
+ */
 #include <cpuid.h>
 #include <errno.h>
 #include <linux/seccomp.h>
