@@ -11,7 +11,7 @@ import pytest
 from conftest import BUILD, TRAPGATE, need, run, sandbox
 
 STUB = BUILD / "tests/hostile/stub"
-ATTACKS = ["control", "jump", "scribble", "forge", "frames", "anywhere", "mask", "selectors"]
+ATTACKS = ["control", "jump", "scribble", "forge", "frames", "anywhere", "mask", "altstack", "selectors"]
 ROUNDS = 20
 NEIGHBOUR = f"n=0; while [ $n -lt {ROUNDS} ]; do seq 1 2000 | sha256sum; n=$((n+1)); done | sort | uniq -c"
 DIGEST = hashlib.sha256("".join(f"{i}\n" for i in range(1, 2001)).encode()).hexdigest()

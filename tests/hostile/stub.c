@@ -184,6 +184,7 @@ static const struct call calls[] = {
 	{ SYS_clone, { 17, 0 } },
 	{ SYS_clone3, { 0, 64 } },
 	{ SYS_clone3, { 1, 0, 0 } },		/* the helper's rendezvous */
+	{ SYS_clone3, { STUB_CHANNELS + CHANNEL_PAGE } },	/* parking, unasked */
 	{ SYS_fork, { 0 } },
 	{ SYS_execve, { 0, 0, 0 } },
 	{ SYS_execveat, { 3, 0, 0, 0, 0x1000 } },
@@ -284,6 +285,32 @@ static void mask_child(uint64_t asleep)
 	asm volatile("mov %0, %%rsp; jmp *%1" : : "r"(&f.uc), "r"(to), "a"(sigreturn.nr) : "memory");
 }
 
+static void leave(void)
+{
+	for (;;)
+		syscall(SYS_exit_group, 0);
+}
+
+/* Ends in good order, but leaves its thread with another signal stack (in its channel, or none) and signal mask than it had. */
+static void altstack_child(uint64_t n)
+{
+	static struct { ucontext_t uc; uint8_t room[512]; } f;
+	greg_t *g = f.uc.uc_mcontext.gregs;
+
+	if (!nsites || !nchannels)
+		return;
+	*(uint64_t *)&f.uc.uc_sigmask = rnd() & ~0x400004d8ull;	/* not those that a fault or a call raises */
+	f.uc.uc_flags = 6;
+	f.uc.uc_stack.ss_sp = (void *)channel[0];
+	f.uc.uc_stack.ss_size = 0x4000 + (rnd() % 0x8000 & ~63ull);
+	f.uc.uc_stack.ss_flags = n % 8 == 7 ? SS_DISABLE : 0;
+	g[REG_RIP] = (uint64_t)leave;
+	g[REG_RSP] = (uint64_t)(spin_stack + sizeof(spin_stack) - 8);
+	g[REG_CSGSFS] = 0x33 | 0x2bull << 48;
+	g[REG_EFL] = 0x202;
+	asm volatile("mov %0, %%rsp; jmp *%1" : : "r"(&f.uc), "r"(site[0]), "a"(SYS_rt_sigreturn) : "memory");
+}
+
 static void selectors_child(uint64_t n)
 {
 	static struct { ucontext_t uc; uint8_t room[512]; } f;
@@ -317,6 +344,7 @@ static const struct attack attacks[] = {
 	{ .name = "frames", .child = frames_child, .children = 40, .ms = 300 },
 	{ .name = "anywhere", .child = anywhere_child, .children = 150, .ms = 20 },
 	{ .name = "mask", .child = mask_child, .children = 2, .ms = 100 },
+	{ .name = "altstack", .child = altstack_child, .children = 60, .ms = 20 },
 	{ .name = "selectors", .child = selectors_child, .children = 40, .ms = 20 },
 	{ .name = "calls", .child = NULL },
 	{ .name = "spin", .child = NULL },
