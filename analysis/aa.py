@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """aa.py FILE: how often does each way of comparing find a difference between a program and itself?
 
-FILE holds recorded launches of the same code (tests/record_aa.py): workload, launch, then the batches. Windows of consecutive
-launches are divided into two sides A and B; every `difference` found is false. Each method gets the same windows. Needs scipy.
+FILE holds recorded launches of the same code (tests/record_aa.py): workload, launch, then the batches. Windows of
+consecutive launches are divided into two sides A and B; every `difference` found is false. Each method gets the same
+windows. Needs scipy.
 """
 
 import csv

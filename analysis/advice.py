@@ -1,8 +1,8 @@
 """The answer to `which platform should I use here, and what does it cost?`, from one run's ratios and nothing else.
 
-A platform is judged over the system-call workloads that all platforms of a placement completed, by the geometric mean of its
-ratios to native, formed block by block, so that it has an interval like any other number. Peers are shown elsewhere; the advice
-is about platforms that `trapgate run --platform=` takes.
+A platform is judged over the system-call workloads that all platforms of a placement completed, by the geometric mean
+of its ratios to native, formed block by block, so that it has an interval like any other number. Peers are shown
+elsewhere; the advice is about platforms that `trapgate run --platform=` takes.
 """
 
 import math

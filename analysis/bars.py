@@ -1,4 +1,6 @@
-"""Figures of bars and dots: times from 0 with their floors, ratios on a log axis that is symmetric about 1, ablations."""
+"""Figures of bars and dots: times from 0 with their floors, ratios on a log axis that is symmetric about 1,
+ablations.
+"""
 
 import math
 

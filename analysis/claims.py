@@ -1,7 +1,9 @@
-"""Published claims as data: what a source says, the figures it rests on, and the cells of a run that test it (published/claims.json).
+"""Published claims as data: what a source says, the figures it rests on, and the cells of a run that test it
+(published/claims.json).
 
-A claim is a relation, never a number of nanoseconds: a ratio of cells (`over` to `under`), an order of cells, or a difference. The
-published relation is computed from published/figures.csv, and `margin` is the factor by which another machine may be off.
+A claim is a relation, never a number of nanoseconds: a ratio of cells (`over` to `under`), an order of cells, or a
+difference. The published relation is computed from published/figures.csv, and `margin` is the factor by which another
+machine may be off.
 """
 
 import csv
@@ -31,7 +33,9 @@ def value_of(figure):
 
 
 def published(claim, figures):
-    """(low, high) of the published relation over its pairs of figures; for an order a list of ratios; None without figures."""
+    """(low, high) of the published relation over its pairs of figures; for an order a list of ratios; None without
+    figures.
+    """
     pairs = [(value_of(figures[a]), value_of(figures[b])) for a, b in claim.get('figures', ())]
     found = [a - b if claim['kind'] == 'difference' else a / b for a, b in pairs]
     if claim['kind'] == 'order':
@@ -136,7 +140,9 @@ def test_order(claim, run):
 
 
 def test(claim, runs, figures):
-    """Tests a claim on the first run that has its cells: a dict with the published and the measured relation and the verdict."""
+    """Tests a claim on the first run that has its cells: a dict with the published and the measured relation and the
+    verdict.
+    """
     said = published(claim, figures)
     out = {
         'claim': claim,

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 """compare.py BASE NEW: what changed between two runs on one host, cell by cell, with intervals and verdicts.
 
-A platform's cell is compared by its ratio to native, formed launch by launch inside each run, so that a machine that was slower on
-that day is no regression; native itself is shown as the machine's drift. The launch is the unit: Hodges and Lehmann's shift with
-the rank sum test's exact interval, Holm over all cells. Runs of different hosts are set side by side, without verdicts.
+A platform's cell is compared by its ratio to native, formed launch by launch inside each run, so that a machine that
+was slower on that day is no regression; native itself is shown as the machine's drift. The launch is the unit: Hodges
+and Lehmann's shift with the rank sum test's exact interval, Holm over all cells. Runs of different hosts are set side
+by side, without verdicts.
 
-Exit status: 0; 2 wrong usage or no run folder; 4 nothing may be compared: other placements or workload binaries, or with --gate
-other hosts; with --gate also 6 for a regression or a cell that no longer works, and 5 if the A/A twin calls either run too noisy.
+Exit status: 0; 2 wrong usage or no run folder; 4 nothing may be compared: other placements or workload binaries, or
+with --gate other hosts; with --gate also 6 for a regression or a cell that no longer works, and 5 if the A/A twin
+calls either run too noisy.
 """
 
 import argparse

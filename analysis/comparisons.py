@@ -1,8 +1,8 @@
 """comparisons.csv: every pair of variants that the plan sets side by side, with the whole evidence for its verdict.
 
-A pair is compared within one workload, its parameters and one placement: each platform with native, and the platforms with
-each other. Holm's correction runs over all comparisons of the run in one metric, so that a table of two hundred of them holds
-no more false finds than a single one. distribution.csv beside it has the quantiles of the launches.
+A pair is compared within one workload, its parameters and one placement: each platform with native, and the platforms
+with each other. Holm's correction runs over all comparisons of the run in one metric, so that a table of two hundred
+of them holds no more false finds than a single one. distribution.csv beside it has the quantiles of the launches.
 """
 
 import itertools
@@ -23,7 +23,9 @@ QUANTILES = ('schema,run_id,host,platform,knobs,workload,params,placement,metric
 
 
 def variants_of(run, metric):
-    """Cells by what they share: those of one group and one set of parameters that are there for the metric and have it."""
+    """Cells by what they share: those of one group and one set of parameters that are there for the metric and have
+    it.
+    """
     groups = {}
     for cell in run.cells:
         if (
@@ -118,7 +120,9 @@ def quantiles(run):
 
 
 def operations(run, folder):
-    """Quantiles of single operations, where the run kept histograms: metric `operation_ns`, n operations of all launches."""
+    """Quantiles of single operations, where the run kept histograms: metric `operation_ns`, n operations of all
+    launches.
+    """
     path = os.path.join(folder, 'hist.csv')
     bins = tails.merged(rundata.read_csv(path)) if os.path.exists(path) else {}
     out = []

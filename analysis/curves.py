@@ -175,7 +175,9 @@ def scaling_panel(figure, x, y, width, height, group, colours):
 
 
 def rate_points(by_series):
-    """Series -> [(native rate a second, overhead %, low, high)]: at which rate of calls does a platform cost how much?"""
+    """Series -> [(native rate a second, overhead %, low, high)]: at which rate of calls does a platform cost how
+    much?
+    """
     native = {level: row['median'] for level, row in by_series.get('native', ())}
     out = {}
     for name, points in by_series.items():
@@ -194,7 +196,9 @@ def rate_points(by_series):
 
 
 def crossing(points, percent):
-    """The rate at which the overhead passes `percent`, between two measured points on the log-log line; None outside them."""
+    """The rate at which the overhead passes `percent`, between two measured points on the log-log line; None outside
+    them.
+    """
     for (r0, p0, *_), (r1, p1, *_) in zip(points, points[1:]):
         if p0 <= percent <= p1 and p0 > 0:
             share = (math.log(percent) - math.log(p0)) / (math.log(p1) - math.log(p0) or 1)

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""export.py RUN_DIR: the run as google/benchmark JSON on standard output, a repetition a launch, so that its compare.py reads it.
+"""export.py RUN_DIR: the run as google/benchmark JSON on standard output, a repetition a launch, so that its
+compare.py reads it.
 
     export.py results/A >a.json; export.py results/B >b.json; compare.py benchmarks a.json b.json
 
-That tool pools nothing here: its U test gets launches, which are independent. Exit status: 0, or 2 if the folder is no run.
+That tool pools nothing here: its U test gets launches, which are independent. Exit status: 0, or 2 if the folder is
+no run.
 """
 
 import json

@@ -1,7 +1,8 @@
 """gnuplot as a drawing board: figures of panels, one look for all of them, each as SVG and PNG.
 
-A figure is sized in pixels and holds panels at pixel positions, so that labels have room however many cells a run has. Ink, grid
-and band have colours of their own, which the report replaces by those of its theme (report.py); data colours suit light and dark.
+A figure is sized in pixels and holds panels at pixel positions, so that labels have room however many cells a run
+has. Ink, grid and band have colours of their own, which the report replaces by those of its theme (report.py); data
+colours suit light and dark.
 """
 
 import os

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""report.py RUN_DIR...: report.html of one run, or with --out of several runs side by side. One file, no network. Needs jinja2.
+"""report.py RUN_DIR...: report.html of one run, or with --out of several runs side by side. One file, no network.
+Needs jinja2.
 
 Exit status: 0; 2 if a folder is no run; 3 without jinja2; 4 if the report would not show every planned cell.
 """

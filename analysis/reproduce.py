@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """reproduce.py [RUN_DIR...]: published claims beside what this machine measures, claim by claim.
 
-Without run folders it measures what the claims need, with the driver of --build, into results/. Prints the published relation, the
-measured one with its interval, and a verdict; writes reproduce.csv and a figure beside the first run. With --against RUN_DIR (another
-host) it compares the claims, not the nanoseconds, and leaves both manifests and their difference.
+Without run folders it measures what the claims need, with the driver of --build, into results/. Prints the published
+relation, the measured one with its interval, and a verdict; writes reproduce.csv and a figure beside the first run.
+With --against RUN_DIR (another host) it compares the claims, not the nanoseconds, and leaves both manifests and their
+difference.
 
-Exit status: 0; 2 wrong usage or no run folder; 3 no build to measure with; with --gate 6 if a claim disagrees that is not explained in
-claims.json. A run that the driver could not finish is used as far as it goes.
+Exit status: 0; 2 wrong usage or no run folder; 3 no build to measure with; with --gate 6 if a claim disagrees that is
+not explained in claims.json. A run that the driver could not finish is used as far as it goes.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""The bootstrap, as a cross-check of the exact intervals. Without numpy and scipy there is none, and one line says so."""
+"""The bootstrap, as a cross-check of the exact intervals. Without numpy and scipy there is none, and one line says
+so.
+"""
 
 import math
 import warnings
@@ -16,7 +18,9 @@ SEED = 20261122
 
 
 def bca(logs, alpha=0.05):
-    """Bias-corrected and accelerated interval of the median of `logs`, or (None, None): too few, no scipy, or degenerate."""
+    """Bias-corrected and accelerated interval of the median of `logs`, or (None, None): too few, no scipy, or
+    degenerate.
+    """
     if MISSING or len(logs) < 6 or max(logs) == min(logs):
         return None, None
     with warnings.catch_warnings():

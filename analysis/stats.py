@@ -1,8 +1,8 @@
-"""Order statistics: exact, assumption-free, reproducible to the last digit. Standard library only, so that a run on a bare
-machine still gets its summary; what needs numpy and scipy is in resample.py, as a cross-check.
+"""Order statistics: exact, assumption-free, reproducible to the last digit. Standard library only, so that a run on a
+bare machine still gets its summary; what needs numpy and scipy is in resample.py, as a cross-check.
 
-The unit of analysis is the launch. Intervals are those of the sign test: for n launches, the k-th smallest and the k-th
-largest value, k chosen so that a true median lies outside with a probability of at most `alpha`.
+The unit of analysis is the launch. Intervals are those of the sign test: for n launches, the k-th smallest and the
+k-th largest value, k chosen so that a true median lies outside with a probability of at most `alpha`.
 """
 
 import functools
@@ -129,7 +129,9 @@ def geometric_mean(ratios):
 
 @functools.lru_cache(maxsize=None)
 def rank_sum_tail(n, m):
-    """P(U <= u) for u = 0, 1, ... of Mann and Whitney's U under `no difference`: counts of partitions, no approximation."""
+    """P(U <= u) for u = 0, 1, ... of Mann and Whitney's U under `no difference`: counts of partitions, no
+    approximation.
+    """
     counts = [1] + [0] * (n * m)
     for i in range(1, n + 1):  # the Gaussian binomial coefficient (n + m over n), factor by factor
         for u in range(n * m, m + i - 1, -1):
@@ -144,7 +146,9 @@ def rank_sum_tail(n, m):
 
 
 def shift(new, base, alpha=ALPHA):
-    """Hodges and Lehmann: (shift, low, high, p) of `new` against `base`, unpaired; the interval is the rank sum test's own."""
+    """Hodges and Lehmann: (shift, low, high, p) of `new` against `base`, unpaired; the interval is the rank sum
+    test's own.
+    """
     if not new or not base:
         return None, None, None, 1.0
     n, m = len(new), len(base)

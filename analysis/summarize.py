@@ -1,8 +1,10 @@
 #!/usr/bin/python3
-"""summarize.py RUN_DIR: writes summary.csv, comparisons.csv, distribution.csv, plots/ and report.html, and prints the table.
+"""summarize.py RUN_DIR: writes summary.csv, comparisons.csv, distribution.csv, plots/ and report.html, and prints the
+table.
 
-Needs python3 only; plots need gnuplot, the report jinja2, the bootstrap cross-check scipy: what is missing is named in a line.
-Exit status: 0; 2 if the folder is no run; with --gate 5 if the A/A twin says that the machine was too noisy.
+Needs python3 only; plots need gnuplot, the report jinja2, the bootstrap cross-check scipy: what is missing is named
+in a line. Exit status: 0; 2 if the folder is no run; with --gate 5 if the A/A twin says that the machine was too
+noisy.
 """
 
 import argparse

@@ -34,7 +34,9 @@ def amount(x, unit, low=None, high=None):
 
 
 def significant(x, low=None, high=None):
-    """Three significant digits; the third is dropped where it says less than a hundredth of the interval's width (R27)."""
+    """Three significant digits; the third is dropped where it says less than a hundredth of the interval's width
+    (R27).
+    """
     places = min(2 - math.floor(math.log10(abs(x))), 4) if x else 0
     if low is not None and high is not None and high > low:
         places = max(min(places, 1 - math.floor(math.log10(high - low))), places - 1)
@@ -53,7 +55,9 @@ def percent(factor):
 
 
 def sentence(row, pairs=()):
-    """The verdict in words: against native, then against other platforms where one is known; `?`: it does not hold under Holm."""
+    """The verdict in words: against native, then against other platforms where one is known; `?`: it does not hold
+    under Holm.
+    """
     if row['status'] not in ('ok', 'incomplete'):
         return row['status']
     found = {}

@@ -1,6 +1,8 @@
-"""Single operations out of hist.csv's bins: quantiles, and the figure of what share of operations took longer than a time.
+"""Single operations out of hist.csv's bins: quantiles, and the figure of what share of operations took longer than a
+time.
 
-Operations of a launch are no independent samples, so they describe and decide nothing: no test and no verdict comes from here.
+Operations of a launch are no independent samples, so they describe and decide nothing: no test and no verdict comes
+from here.
 """
 
 import gnuplot
@@ -31,7 +33,9 @@ def quantile(bins, p):
 
 
 def survivors(bins):
-    """[(time, share of operations that took longer)]: all at first, then at the upper edge of each bin but the last, of share 0."""
+    """[(time, share of operations that took longer)]: all at first, then at the upper edge of each bin but the last,
+    of share 0.
+    """
     total = left = sum(count for *_, count in bins)
     out = [(bins[0][0], 1.0)]
     for _, high, count in bins:

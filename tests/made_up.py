@@ -1,4 +1,6 @@
-"""Run folders with numbers that are known beforehand: what analysis/ must find in them is no matter of luck or of the machine."""
+"""Run folders with numbers that are known beforehand: what analysis/ must find in them is no matter of luck or of the
+machine.
+"""
 import csv
 import json
 import math

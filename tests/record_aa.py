@@ -1,8 +1,10 @@
 #!/usr/bin/python3
-"""record_aa.py FILE: launches of the same code, one after the other on one CPU, with every batch kept; for test_statistics.py.
+"""record_aa.py FILE: launches of the same code, one after the other on one CPU, with every batch kept; for
+test_statistics.py.
 
-Half of the launches will be called A and half B by the simulation, which then looks for differences that cannot exist.
-Needs a built tree and a quiet machine. One row a launch: workload, launch, then the batches in ns an operation.
+Half of the launches will be called A and half B by the simulation, which then looks for differences that cannot
+exist. Needs a built tree and a quiet machine. One row a launch: workload, launch, then the batches in ns an
+operation.
 """
 import os
 import pathlib

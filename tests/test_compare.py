@@ -1,4 +1,6 @@
-"""Comparing runs: what changed is found, what did not is not, what must not be compared is refused. And google/benchmark's format."""
+"""Comparing runs: what changed is found, what did not is not, what must not be compared is refused. And
+google/benchmark's format.
+"""
 import json
 import pathlib
 import subprocess
@@ -16,7 +18,9 @@ WORKLOADS = {"getpid": 700, "read0": 800, "stat": 900, "pipe-pingpong": 9000}
 
 
 def make(folder, factors=(), seed=1, slow_day=1.0, host="host", placements=None, fail=(), spread=0.02, **manifest):
-    """A run in which systrap takes the usual times but for `factors`; on a slow day everything, native too, is slower."""
+    """A run in which systrap takes the usual times but for `factors`; on a slow day everything, native too, is
+    slower.
+    """
     maker = made_up.Maker(run_id=f"20261122T100000Z-{host}{seed}", host=host, seed=seed, spread=spread)
     for name, ns in WORKLOADS.items():
         times = {

@@ -75,7 +75,9 @@ def environment(tmp_path):
 
 
 def check_fleet(out, count):
-    """Every host delivered a run that was alone; the report shows them side by side and says that they are one machine."""
+    """Every host delivered a run that was alone; the report shows them side by side and says that they are one
+    machine.
+    """
     runs = sorted(out.glob("*/*/manifest.json"))
     assert len(runs) == count
     commands = [rundata.read_json(r.parent, "manifest.json")["command"] for r in runs]

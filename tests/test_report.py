@@ -124,7 +124,9 @@ def test_captions_name_the_limits(rich):
 
 @needs_jinja
 def test_report_has_every_cell_once(rich):
-    """R2, R4, R7: all planned cells with status, micro and applications apart, no total; no number without n and interval."""
+    """R2, R4, R7: all planned cells with status, micro and applications apart, no total; no number without n and
+    interval.
+    """
     folder, _ = rich
     text = (folder / "report.html").read_text()
     run, page = rundata.Run(folder), Page(text)
@@ -269,7 +271,9 @@ def page(rich):
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_loads(page, width, scheme):
-    """No error, no request but for the file itself, nothing wider than the window, figures visible, ink that stands out."""
+    """No error, no request but for the file itself, nothing wider than the window, figures visible, ink that stands
+    out.
+    """
     b, path = page
     b.look(path, width, scheme)
     assert [e for e in b.logs("browser") if e["level"] in ("SEVERE", "WARNING")] == []

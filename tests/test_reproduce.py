@@ -179,7 +179,9 @@ def test_gate_wants_explanations(tmp_path):
 
 
 def test_two_hosts_compare_claims(tmp_path):
-    """R31: another host's run is compared verdict by verdict, however different its nanoseconds; both manifests and their difference stay."""
+    """R31: another host's run is compared verdict by verdict, however different its nanoseconds; both manifests and
+    their difference stay.
+    """
     here = blog_run(tmp_path / "here")
     make_there = blog_run(tmp_path / "there", patched=2300, host="there", module="kvm_amd")
     result = reproduce(here, "--against", make_there)
@@ -191,7 +193,9 @@ def test_two_hosts_compare_claims(tmp_path):
 
 
 def test_measures_with_a_build(tmp_path):
-    """What is asked of the driver: platforms with knobs and workloads that it lists, and nothing that it does not know."""
+    """What is asked of the driver: platforms with knobs and workloads that it lists, and nothing that it does not
+    know.
+    """
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "analysis", tree / "analysis", ignore=shutil.ignore_patterns("__pycache__"))
     (tree / "build").mkdir()
