@@ -70,6 +70,8 @@ def sentence(row, pairs=()):
         text += ' than native'
     if row['verdict'] == 'not resolved' and 'native' not in text:
         text = 'not resolved from native' + ('; ' + text if found else '')
+    if row['unit'] == 'KiB':
+        text = text.replace('slower', 'larger').replace('faster', 'smaller')
     if row['status'] == 'incomplete':
         text += ' (incomplete: n=%d)' % row['n']
     return text.strip()

@@ -90,7 +90,8 @@ def tail_figures(source):
             groups.setdefault(key, {})[series_name(row)] = points
     for placement in gnuplot.ordered([key[0] for key in groups]):
         chosen = [(name, by) for (place, name), by in groups.items() if place == placement]
-        colours = gnuplot.palette(gnuplot.ordered([s for _, by in chosen for s in by]))
+        drawn = {name for _, by in chosen for name in by}
+        colours = gnuplot.palette([n for n in gnuplot.ordered([series_name(r) for r in source.rows]) if n in drawn])
         yield grid_of(
             'tail-' + placement,
             'Tails: single operations, %s' % WHERE.get(placement, placement),

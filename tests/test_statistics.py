@@ -180,7 +180,7 @@ def test_six_launches_are_an_indication():
     lines = table.resolution_lines(rows)
     assert "TRIALS=7" in lines[-1] and "3 verdicts" in lines[-1]
     assert (
-        table.sentence({"status": "ok", "verdict": "slower", "n": 6}, [r for r in rows if r["platform"] == "ptrace"])
+        table.sentence({"status": "ok", "verdict": "slower", "n": 6, "unit": "ns"}, [r for r in rows if r["platform"] == "ptrace"])
         == "slower than native? and systrap?"
     )
 
