@@ -123,8 +123,7 @@ def operations(run, folder):
     """Quantiles of single operations, where the run kept histograms: metric `operation_ns`, n operations of all
     launches.
     """
-    path = os.path.join(folder, 'hist.csv')
-    bins = tails.merged(rundata.read_csv(path)) if os.path.exists(path) else {}
+    bins = tails.merged(rundata.read_csv_if_any(os.path.join(folder, 'hist.csv')))
     out = []
     for cell in run.cells:
         if found := bins.get(rundata.identity(cell.planned)):

@@ -1,6 +1,7 @@
 """Reading a run folder: plan.json, manifest.json, raw.csv, with types as results/*.schema.json say."""
 
 import csv
+import gzip
 import json
 import os
 
@@ -58,14 +59,22 @@ def typed(row):
 
 
 def read_csv(path):
-    """Typed rows. A torn last line, as a crash leaves it, is dropped."""
+    """Typed rows of a file, or of the same with .gz behind it, as kept runs have it. A torn last line, as a crash leaves
+    it, is dropped.
+    """
     rows = []
-    with open(path, newline='') as f:
+    packed = not os.path.exists(path)
+    with gzip.open(f'{path}.gz', 'rt', newline='') if packed else open(path, newline='') as f:
         for row in csv.DictReader(f):
             if None in row or None in row.values():
                 continue
             rows.append(typed(row))
     return rows
+
+
+def read_csv_if_any(path):
+    """Rows, or none if there is no such file."""
+    return read_csv(path) if os.path.exists(path) or os.path.exists(f'{path}.gz') else []
 
 
 def read_json(folder, name):
@@ -105,8 +114,7 @@ class Run:
         self.manifest = read_json(folder, 'manifest.json')
         self.cells = [Cell(c) for c in self.plan['cells']]
         by_identity = {identity(c.planned): c for c in self.cells}
-        path = os.path.join(folder, 'raw.csv')
-        for row in read_csv(path) if os.path.exists(path) else []:
+        for row in read_csv_if_any(os.path.join(folder, 'raw.csv')):
             if identity(row) in by_identity:
                 by_identity[identity(row)].add(row)
 

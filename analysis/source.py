@@ -38,8 +38,7 @@ class Source:
         )
 
     def read(self, name):
-        path = os.path.join(self.folder, name)
-        return rundata.read_csv(path) if os.path.exists(path) else []
+        return rundata.read_csv_if_any(os.path.join(self.folder, name))
 
     def times(self, placement):
         """Rows of time, without the A/A twin and without the levels of a sweep."""

@@ -376,3 +376,14 @@ def test_tails_of_single_operations(rich):
         and row["max"] == pytest.approx(700 * 32)
         and 700 < row["p50"] < 770 < row["p99"] < 1400.1
     )
+
+
+def test_packed_runs_are_read(rich, tmp_path):
+    """A kept run has raw.csv.gz and hist.csv.gz, and says the same."""
+    copy = tmp_path / "run"
+    shutil.copytree(rich[0], copy, ignore=shutil.ignore_patterns("plots"))
+    for name in ("raw.csv", "hist.csv"):
+        subprocess.run(["gzip", "-n", copy / name], check=True)
+    assert summarize(copy, "--no-plots").returncode == 0
+    for name in ("summary.csv", "comparisons.csv", "distribution.csv"):
+        assert (copy / name).read_bytes() == (rich[0] / name).read_bytes()
