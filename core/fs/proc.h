@@ -31,6 +31,7 @@ int target_allowed(const struct target *x, struct task *viewer);
 extern const struct pseudo_entry proc_pid_dir, proc_tid_dir;	/* proc_pid.c */
 extern const struct pseudo_entry proc_sys_names[];		/* proc_sys.c */
 extern const struct pseudo_entry proc_net_names[];		/* proc_net.c */
+extern const struct pseudo_entry proc_sysvipc_names[];		/* proc_ipc.c */
 
 /* ---- files, by where they are ---- */
 #define PROC_SHOW(name)	int name(struct seq *s, const struct pseudo *p, struct task *viewer)

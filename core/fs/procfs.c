@@ -228,7 +228,7 @@ static void proc_owner(const struct pseudo *p, u32 *uid, u32 *gid)
 	target_put(&x);
 }
 
-#define FILESYSTEMS	"nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\toverlay\n"
+#define FILESYSTEMS	"nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\tmqueue\nnodev\toverlay\n"
 #define DEVICES		"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"
 
 static const struct pseudo_entry root_names[] = {
@@ -252,6 +252,7 @@ static const struct pseudo_entry root_names[] = {
 	{ .name = "stat",	.mode = S_IFREG | 0444, .show = proc_stat },
 	{ .name = "swaps",	.mode = S_IFREG | 0444, .text = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n" },
 	{ .name = "sys",	.mode = S_IFDIR | 0555, .children = proc_sys_names },
+	{ .name = "sysvipc",	.mode = S_IFDIR | 0555, .children = proc_sysvipc_names },
 	{ .name = "uptime",	.mode = S_IFREG | 0444, .show = proc_uptime },
 	{ .name = "version",	.mode = S_IFREG | 0444, .show = proc_version },
 	{ .name = "vmstat",	.mode = S_IFREG | 0444, .show = proc_vmstat },

@@ -118,4 +118,26 @@ long msg_send(struct task *t, int id, gva_t msg, u64 size, int flags);
 long msg_receive(struct task *t, int id, gva_t msg, u64 size, s64 type, int flags);
 long msg_ctl(struct task *t, int id, int cmd, gva_t buf);
 
+/* ---- for /proc/sysvipc: an object of the table, with a reference, no lock held ---- */
+struct shm_facts {
+	struct ipc64_perm perm;
+	u64 size, nattch, rss;
+	s64 atime, dtime, ctime;
+	int cpid, lpid;
+};
+struct sem_facts {
+	struct ipc64_perm perm;
+	int nsems;
+	s64 otime, ctime;
+};
+struct msg_facts {
+	struct ipc64_perm perm;
+	u64 bytes, count;
+	s64 stime, rtime, ctime;
+	int lspid, lrpid;
+};
+void shm_facts(struct ipc_object *o, struct shm_facts *f);
+void sem_facts(struct ipc_object *o, struct sem_facts *f);
+void msg_facts(struct ipc_object *o, struct msg_facts *f);
+
 #endif

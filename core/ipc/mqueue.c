@@ -301,6 +301,11 @@ static void notice_fire(struct task *from, struct notice *n)
 	notice_drop(n);
 }
 
+bool mqueue_event_good(const struct mq_sigevent *ev)
+{
+	return ev->notify == SIGEV_NONE || ev->notify == SIGEV_THREAD || (ev->notify == SIGEV_SIGNAL && signal_valid(ev->signo));
+}
+
 static int notice_make(struct task *t, const struct mq_sigevent *ev, struct notice *n)
 {
 	struct socket *s;
@@ -317,8 +322,6 @@ static int notice_make(struct task *t, const struct mq_sigevent *ev, struct noti
 			notice_drop(n);
 			return err;
 		}
-	} else if (ev->notify != SIGEV_NONE && (ev->notify != SIGEV_SIGNAL || !signal_valid(ev->signo))) {
-		return -EINVAL;
 	}
 	thread_group_ref(t->tg);
 	n->owner = t->tg;

@@ -23,6 +23,7 @@ bool is_mqueue(const struct file *f);
 /* Deadlines are of CLOCK_MONOTONIC. -EAGAIN, -ETIMEDOUT, -ERESTARTSYS. */
 int mqueue_send(struct task *t, struct file *f, gva_t msg, u64 len, u32 prio, u64 deadline);
 s64 mqueue_receive(struct task *t, struct file *f, gva_t msg, u64 len, gva_t prio, u64 deadline);
+bool mqueue_event_good(const struct mq_sigevent *ev);
 int mqueue_notify(struct task *t, struct file *f, const struct mq_sigevent *ev);	/* NULL: no more */
 void mqueue_attr(struct file *f, struct mq_attr_guest *out);
 

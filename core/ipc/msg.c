@@ -303,6 +303,19 @@ struct msqid64_ds {
 };
 _Static_assert(sizeof(struct msqid64_ds) == sizeof(struct msqid_ds), "struct msqid64_ds of the x86-64 ABI");
 
+void msg_facts(struct ipc_object *o, struct msg_facts *f)
+{
+	struct queue *q = queue_of(o);
+
+	pthread_mutex_lock(&o->lock);
+	*f = (struct msg_facts){
+		.bytes = q->bytes, .count = q->count, .stime = q->stime, .rtime = q->rtime, .ctime = q->ctime,
+		.lspid = q->lspid, .lrpid = q->lrpid,
+	};
+	ipc_perm_show(o, &f->perm);
+	pthread_mutex_unlock(&o->lock);
+}
+
 static long queue_stat(struct task *t, struct queue *q, int cmd, gva_t buf)
 {
 	struct msqid64_ds ds;

@@ -423,6 +423,18 @@ struct semid64_ds {
 };
 _Static_assert(sizeof(struct semid64_ds) == sizeof(struct semid_ds), "struct semid64_ds of the x86-64 ABI");
 
+void sem_facts(struct ipc_object *o, struct sem_facts *f)
+{
+	struct sem_set *s = set_of(o);
+
+	*f = (struct sem_facts){ .nsems = s->n };
+	pthread_mutex_lock(&o->lock);
+	ipc_perm_show(o, &f->perm);
+	f->otime = s->otime;
+	f->ctime = s->ctime;
+	pthread_mutex_unlock(&o->lock);
+}
+
 static long set_stat(struct task *t, struct sem_set *s, int cmd, gva_t buf)
 {
 	struct semid64_ds ds = { .nsems = s->n };

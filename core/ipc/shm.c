@@ -310,6 +310,22 @@ static void shm_show(struct shm *s, struct shmid64_ds *ds)
 	ipc_perm_show(&s->obj, &ds->perm);
 }
 
+void shm_facts(struct ipc_object *o, struct shm_facts *f)
+{
+	struct shm *s = shm_of(o);
+
+	*f = (struct shm_facts){ .size = s->size, .nattch = attachments(s) };
+	f->rss = page_cache_resident(s->file->inode->cache) * PAGE_SIZE;
+	pthread_mutex_lock(&o->lock);
+	ipc_perm_show(o, &f->perm);
+	f->atime = s->atime;
+	f->dtime = s->dtime;
+	f->ctime = s->ctime;
+	f->cpid = s->cpid;
+	f->lpid = s->lpid;
+	pthread_mutex_unlock(&o->lock);
+}
+
 static long shm_stat(struct task *t, struct ipc_object *o, int cmd, gva_t buf)
 {
 	struct shmid64_ds ds;

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <linux/capability.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -308,12 +307,25 @@ static void fix_names(struct socket *s, const struct endpoint *from, const struc
 	pthread_mutex_unlock(&port_lock);
 }
 
+/* connect() to AF_UNSPEC: the connection is reset, and the socket is as new but for its options. */
+static int tcp_disconnect(struct socket *s)
+{
+	table_unbind(s);
+	stream_disconnect(s);
+	pthread_mutex_lock(&port_lock);
+	s->local_len = s->remote_len = 0;
+	pthread_mutex_unlock(&port_lock);
+	return 0;
+}
+
 static int tcp_connect(struct socket *s, struct task *t, const union sock_addr *a, u32 len, struct socket **full)
 {
 	struct endpoint to, from;
 	struct socket *listener;
 	int err;
 
+	if (len >= sizeof(sa_family_t) && a->sa.sa_family == AF_UNSPEC)
+		return tcp_disconnect(s);
 	if (s->state != SOCK_UNCONNECTED)
 		return s->state == SOCK_CONNECTED ? -EISCONN : -EINVAL;
 	err = destination(s, a, len, &to);
@@ -392,6 +404,37 @@ static void inet_name(struct socket *s, bool peer, union sock_addr *a, u32 *len)
 
 /* ---- UDP ---- */
 
+/*
+ * MSG_MORE and UDP_CORK: what is sent is kept and goes with the next message that is not held back, as one datagram.
+ * -EMSGSIZE: together they are too long; what was kept is lost, as in Linux.
+ */
+static int udp_cork(struct socket *s, struct sock_msg *m, struct skb **out)
+{
+	u64 len = m->u->len;
+	struct skb *skb, *old;
+
+	pthread_mutex_lock(&s->lock);
+	old = s->cork;
+	s->cork = NULL;
+	pthread_mutex_unlock(&s->lock);
+	if (len + (old ? old->len : 0) > UDP_MAX) {
+		if (old)
+			skb_free(old);
+		return -EMSGSIZE;
+	}
+	skb = skb_new(len + (old ? old->len : 0));
+	if (skb) {
+		if (old)
+			memcpy(skb->data, old->data, old->len);
+		uio_get(m->u, skb->data + (old ? old->len : 0), len);
+		skb->scm.cred = m->scm.cred;
+	}
+	if (old)
+		skb_free(old);
+	*out = skb;
+	return skb ? 0 : -ENOBUFS;
+}
+
 static s64 udp_deliver(struct socket *s, struct sock_msg *m, const struct endpoint *to)
 {
 	struct endpoint from = source(s, to);
@@ -399,7 +442,18 @@ static s64 udp_deliver(struct socket *s, struct sock_msg *m, const struct endpoi
 	union sock_addr shown;
 	u64 len = m->u->len;
 	struct skb *skb;
+	int err;
 
+	if (m->flags & MSG_MORE || s->corked) {
+		err = udp_cork(s, m, &skb);
+		if (!err) {
+			pthread_mutex_lock(&s->lock);
+			s->cork = skb;
+			pthread_mutex_unlock(&s->lock);
+		}
+		socket_put(x);
+		return err ? err : (s64)len;
+	}
 	if (!x) {
 		/* A connected sender hears of the ICMP message with its next call. */
 		if (!m->addr_len) {
@@ -411,10 +465,8 @@ static s64 udp_deliver(struct socket *s, struct sock_msg *m, const struct endpoi
 		uio_advance(m->u, len);
 		return len;
 	}
-	skb = skb_new(len);
-	if (skb) {
-		uio_get(m->u, skb->data, len);
-		skb->scm.cred = m->scm.cred;
+	err = udp_cork(s, m, &skb);
+	if (!err) {
 		skb->addr_len = endpoint_show(&from, x->domain, &shown);
 		memcpy(&skb->addr, &shown, sizeof(skb->addr));
 		/* No room: lost on the way, as the network may lose it. */
@@ -422,7 +474,7 @@ static s64 udp_deliver(struct socket *s, struct sock_msg *m, const struct endpoi
 			skb_free(skb);
 	}
 	socket_put(x);
-	return skb ? (s64)len : -ENOBUFS;
+	return err ? err : (s64)len;
 }
 
 static s64 udp_send(struct socket *s, struct task *t, struct sock_msg *m)
@@ -462,70 +514,6 @@ static int udp_shutdown(struct socket *s, int how)
 	return 0;
 }
 
-/* ---- options: those that change nothing on a loopback are taken and forgotten ---- */
-
-static int inet_setsockopt(struct socket *s, int level, int name, int value)
-{
-	if (level == IPPROTO_TCP && s->type == SOCK_STREAM) {
-		if (name == TCP_NODELAY)
-			s->nodelay = value != 0;
-		return 0;
-	}
-	if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && s->domain == AF_INET6) {
-		if (s->bound)
-			return -EINVAL;
-		s->v6only = value != 0;
-		return 0;
-	}
-	return level == IPPROTO_IP || level == IPPROTO_IPV6 ? 0 : -ENOPROTOOPT;
-}
-
-static int get_tcp(struct socket *s, int name, int *value)
-{
-	switch (name) {
-	case TCP_NODELAY:
-		*value = s->nodelay;
-		return 0;
-	case TCP_MAXSEG:
-		*value = 65483;
-		return 0;
-	case TCP_KEEPIDLE:
-		*value = 7200;
-		return 0;
-	case TCP_KEEPINTVL:
-		*value = 75;
-		return 0;
-	case TCP_KEEPCNT:
-		*value = 9;
-		return 0;
-	case TCP_CORK:
-	case TCP_QUICKACK:
-	case TCP_USER_TIMEOUT:
-	case TCP_DEFER_ACCEPT:
-	case TCP_FASTOPEN:
-		*value = 0;
-		return 0;
-	default:
-		return -ENOPROTOOPT;
-	}
-}
-
-static int inet_getsockopt(struct socket *s, int level, int name, int *value)
-{
-	if (level == IPPROTO_TCP && s->type == SOCK_STREAM)
-		return get_tcp(s, name, value);
-	if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && s->domain == AF_INET6) {
-		*value = s->v6only;
-		return 0;
-	}
-	if (level == IPPROTO_IP && name == IP_TTL) {
-		*value = 64;
-		return 0;
-	}
-	*value = 0;
-	return level == IPPROTO_IP || level == IPPROTO_IPV6 ? 0 : -ENOPROTOOPT;
-}
-
 /* ---- life ---- */
 
 static void tcp_release(struct socket *s)
@@ -544,6 +532,9 @@ static void udp_release(struct socket *s)
 {
 	table_unbind(s);
 	dgram_release(s);
+	if (s->cork)
+		skb_free(s->cork);
+	s->cork = NULL;
 }
 
 static const struct proto_ops tcp_ops = {
@@ -563,7 +554,7 @@ int inet_create(struct task *t, int domain, int type, int protocol, struct socke
 	int want = type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 
 	if (type == SOCK_RAW)
-		return -EPERM;
+		return protocol ? -EPERM : -EPROTONOSUPPORT;
 	if (type != SOCK_STREAM && type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
 	if (protocol && protocol != want)

@@ -65,6 +65,7 @@ void socket_put(struct socket *s)
 		return;
 	if (s->ops->destroy)
 		s->ops->destroy(s);
+	free(s->inet_values);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -109,9 +110,17 @@ int socket_create(struct task *t, int domain, int type, int protocol, struct soc
 
 int socket_pair(struct task *t, int domain, int type, int protocol, struct socket *out[2])
 {
+	int err;
+
 	if (domain == AF_UNIX)
 		return unix_pair(t, type, protocol, out);
-	return domain == AF_INET || domain == AF_INET6 ? -EOPNOTSUPP : -EAFNOSUPPORT;
+	/* As Linux, which makes them before it finds that they do not go in pairs. */
+	err = socket_create(t, domain, type, protocol, &out[0]);
+	if (err)
+		return err;
+	out[0]->ops->release(out[0]);
+	socket_put(out[0]);
+	return -EOPNOTSUPP;
 }
 
 /* ---- the file ---- */
@@ -488,7 +497,12 @@ long socket_getsockopt(struct socket *s, struct task *t, int level, int name, gv
 			return r;
 		err = get_int(s, name, &value);
 	} else {
-		err = s->ops->getsockopt ? s->ops->getsockopt(s, level, name, &value) : -ENOPROTOOPT;
+		u8 out[256];
+		int n = s->domain == AF_INET || s->domain == AF_INET6 ? inet_getsockopt_struct(s, level, name, out, sizeof(out)) : 0;
+
+		if (n)
+			return put_value(t, val, len_addr, len, out, n);
+		err = s->ops->getsockopt ? s->ops->getsockopt(s, level, name, &value) : -EOPNOTSUPP;
 	}
 	return err ? err : put_value(t, val, len_addr, len, &value, sizeof(value));
 }

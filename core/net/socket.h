@@ -98,6 +98,9 @@ struct socket {
 	atomic_bool reuseaddr, reuseport, keepalive, broadcast, passcred, oobinline, v6only, timestamp;
 	_Atomic u32 linger;		/* 0: off, else seconds + 1 */
 	atomic_int nodelay, priority, rcvlowat;
+	struct inet_values *_Atomic inet_values;	/* what was set of inet_opt.c's options; NULL: nothing */
+	struct skb *cork;			/* lock; UDP: what MSG_MORE holds back */
+	atomic_bool corked;			/* UDP_CORK */
 };
 
 #define SOCK_BUF_DEFAULT	212992
@@ -130,6 +133,7 @@ s64 stream_send(struct socket *s, struct task *t, struct sock_msg *m);
 s64 stream_recv(struct socket *s, struct sock_msg *m);
 int stream_shutdown(struct socket *s, int how);
 u32 stream_poll(struct socket *s);
+void stream_disconnect(struct socket *s);	/* reset the connection, or stop listening; then as new */
 void stream_release(struct socket *s);
 
 /* ---- dgram.c ---- */
@@ -154,6 +158,12 @@ int netlink_create(int type, int protocol, struct socket **out);
 bool netlink_socket(const struct socket *s);
 int netlink_deliver(struct socket *to, const void *data, u32 len, u32 from, const struct ucred *cred);	/* -EAGAIN: full */
 long ifreq_ioctl(struct task *t, u32 cmd, gva_t arg);	/* SIOCGIF*; -ENOTTY: not one of them */
+
+/* inet_opt.c */
+int inet_setsockopt(struct socket *s, int level, int name, int value);
+int inet_getsockopt(struct socket *s, int level, int name, int *value);
+/* Options that are no ints: bytes put into `out` (at most `room`), 0: not one of them. */
+int inet_getsockopt_struct(struct socket *s, int level, int name, void *out, int room);
 
 /* What a guest reaches beyond unix sockets: nothing, a loopback of its own, the host's network. Set at start-up. */
 enum net_reach { NET_NONE, NET_LOOPBACK, NET_HOST };

@@ -485,6 +485,24 @@ void stream_release(struct socket *s)
 	}
 }
 
+void stream_disconnect(struct socket *s)
+{
+	bool connected;
+
+	pthread_mutex_lock(&s->lock);
+	connected = s->state == SOCK_CONNECTED;
+	if (connected)
+		s->err = -ECONNRESET;		/* to its peer */
+	pthread_mutex_unlock(&s->lock);
+	stream_release(s);
+	pthread_mutex_lock(&s->lock);
+	s->state = SOCK_UNCONNECTED;
+	s->shut = 0;
+	s->err = 0;
+	pthread_mutex_unlock(&s->lock);
+	socket_wake(s, IN_EVENTS | OUT_EVENTS | EPOLLHUP);
+}
+
 u32 stream_poll(struct socket *s)
 {
 	struct socket *peer = socket_peer(s);

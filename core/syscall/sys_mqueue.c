@@ -104,6 +104,8 @@ long sys_mq_notify(struct task *t, const u64 *arg)
 
 	if (arg[1] && get_user(t->mm, &ev, arg[1]))
 		return -EFAULT;
+	if (arg[1] && !mqueue_event_good(&ev))
+		return -EINVAL;
 	r = get(t, (int)arg[0], &f);
 	if (r)
 		return r;

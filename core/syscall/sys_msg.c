@@ -511,8 +511,11 @@ long sys_recvfrom(struct task *t, const u64 *arg)
 		return r;
 	vec_one(&x.v, arg[1], arg[2]);
 	r = recv_do(&x);
-	if (r >= 0 && arg[4] && addr_out(t, arg[4], arg[5], &x.m.addr, x.m.addr_len))
-		r = -EFAULT;
+	if (r >= 0 && arg[4]) {
+		int err = addr_out(t, arg[4], arg[5], &x.m.addr, x.m.addr_len);
+
+		r = err ? err : r;
+	}
 	scm_free(&x.m.scm);
 	file_put(x.f);
 	return r;

@@ -34,7 +34,8 @@ int addr_out(struct task *t, gva_t addr, gva_t len_addr, const union sock_addr *
 		return -EFAULT;
 	if (room < 0)
 		return -EINVAL;
-	if (copy_out(t->mm, addr, a, MIN(MIN((u32)room, len), (u32)sizeof(*a))))
+	room = MIN(MIN((u32)room, len), (u32)sizeof(*a));
+	if (room && copy_out(t->mm, addr, a, room))
 		return -EFAULT;
 	return put_user(t->mm, len_addr, &len);
 }
