@@ -51,7 +51,10 @@ all: $(BUILD)/trapgate
 -include $(wildcard core/loader/rules.mk backends/*/rules.mk backends/rules.mk workloads/rules.mk bench/rules.mk analysis/rules.mk tests/rules.mk)
 
 # What runs inside the guest as well (core/lib/inside.h): once compiled, for both places, with flags of its own.
-INSIDE_SRC += core/task/inside.c core/syscall/sys_self.c
+INSIDE_SRC += core/task/inside.c core/task/futex_inside.c core/task/waitq_inside.c core/mm/pt_find.c core/fs/fd_get.c \
+	core/fs/eventfd_io.c core/fs/pipe_io.c core/fs/uio.c core/syscall/sys_self.c core/syscall/sys_inside.c \
+	core/lib/inside_mem.c
+INSIDE_RENAME := --redefine-sym memcpy=inside_memcpy --redefine-sym memset=inside_memset
 INSIDE_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(INSIDE_SRC))
 INSIDE_CFLAGS = -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -MMD -MP -Icore -I. -I$(BUILD)/gen -ffreestanding -fPIE \
 	-mgeneral-regs-only -mno-red-zone -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \

@@ -343,10 +343,12 @@ static enum decoded own_fault(struct vcpu *v, struct event *ev)
 static enum decoded host_call(struct vcpu *v)
 {
 	struct address_space *as = atomic_load(&v->running);
+	const u64 on_stack = (u64)v->cpu->call.arg - v->area_va;
 
 	atomic_store(&v->running, NULL);
 	vcpu_passed(v);
-	v->cpu->call.fn(v->cpu->call.arg);
+	/* Ring 0's stack is elsewhere for us. */
+	v->cpu->call.fn(on_stack < VCPU_AREA ? v->area + on_stack : v->cpu->call.arg);
 	atomic_store(&v->running, as);
 	return IN_SENTRY;
 }

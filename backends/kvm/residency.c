@@ -12,12 +12,14 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include "lib/inside.h"
 #include "lib/log.h"
 
 enum { SENTRY_HOST, SENTRY_GUEST, SENTRY_AUTO };
 enum { LOOPS = 250, TRIES = 3, EMULATED_NS = 60 };	/* two instructions a loop; an emulator's take ten times that */
 
 long kvm_sentry, kvm_kpti;
+bool inside_emulated;
 const char *const kvm_sentry_choices[] = { "host", "guest", "auto", NULL };
 
 static u64 now_ns(void)
@@ -86,6 +88,7 @@ int residency_choose(void)
 	if (!v)
 		return -ENOMEM;
 	native = ring0_is_native(v);
+	inside_emulated = !native;
 	if (kvm_sentry == SENTRY_AUTO && !native)
 		goto again;
 	err = sentry_init(why, sizeof(why));

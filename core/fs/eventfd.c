@@ -8,73 +8,6 @@
 
 #include "fs/eventfd.h"
 
-#define EVENTFD_FULL	(UINT64_MAX - 1)	/* the highest count that a write can reach */
-
-struct eventfd {
-	pthread_mutex_t lock;
-	u64 count;
-	u64 wanted;			/* value of a write that sleeps: no EPOLLOUT below that room, or it would spin */
-	bool semaphore;			/* immutable */
-	int id;				/* immutable */
-	struct waitq wq;
-};
-
-static s64 evfd_read(struct file *f, struct uio *u, u64 *pos)
-{
-	struct eventfd *e = f->data;
-	u64 value;
-
-	if (u->len < sizeof(value))
-		return -EINVAL;
-	pthread_mutex_lock(&e->lock);
-	value = e->semaphore && e->count ? 1 : e->count;
-	e->count -= value;
-	if (value)
-		e->wanted = 0;
-	pthread_mutex_unlock(&e->lock);
-	if (!value)
-		return -EAGAIN;
-	uio_put(u, &value, sizeof(value));
-	waitq_wake(&e->wq, EPOLLOUT | EPOLLWRNORM);
-	return sizeof(value);
-}
-
-static s64 evfd_write(struct file *f, struct uio *u, u64 *pos)
-{
-	struct eventfd *e = f->data;
-	bool fits;
-	u64 value;
-
-	if (u->len < sizeof(value))
-		return -EINVAL;
-	/* Look before taking: the caller comes back with the same bytes after -EAGAIN. */
-	struct iovec iov[8];
-	int cnt = MIN(u->iovcnt, (int)ARRAY_SIZE(iov));
-
-	for (int i = 0; i < cnt; i++)
-		iov[i] = u->iov[i];
-	struct uio look = { .iov = iov, .iovcnt = cnt, .len = u->len };
-
-	if (uio_get(&look, &value, sizeof(value)) != sizeof(value) || value == UINT64_MAX)
-		return -EINVAL;
-
-	pthread_mutex_lock(&e->lock);
-	fits = value <= EVENTFD_FULL - e->count;
-	if (fits) {
-		e->count += value;
-		e->wanted = 0;
-	} else if (!(atomic_load(&f->flags) & O_NONBLOCK)) {
-		e->wanted = value;
-	}
-	pthread_mutex_unlock(&e->lock);
-	if (!fits)
-		return -EAGAIN;
-	uio_advance(u, sizeof(value));
-	if (value)
-		waitq_wake(&e->wq, EPOLLIN | EPOLLRDNORM);
-	return sizeof(value);
-}
-
 static u32 eventfd_poll(struct file *f)
 {
 	struct eventfd *e = f->data;
@@ -114,6 +47,7 @@ static s64 eventfd_show(struct file *f, char *buf, size_t len)
 }
 
 static const struct file_ops eventfd_ops = {
+	.inside = true,
 	.read = evfd_read,
 	.write = evfd_write,
 	.poll = eventfd_poll,

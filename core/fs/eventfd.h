@@ -6,4 +6,18 @@
 
 int eventfd_create(u32 initial, int flags, struct file **out);	/* EFD_SEMAPHORE, EFD_NONBLOCK */
 
+#define EVENTFD_FULL	(UINT64_MAX - 1)	/* the highest count that a write can reach */
+
+struct eventfd {
+	pthread_mutex_t lock;
+	u64 count;
+	u64 wanted;			/* value of a write that sleeps: no EPOLLOUT below that room, or it would spin */
+	bool semaphore;			/* immutable */
+	int id;				/* immutable */
+	struct waitq wq;
+};
+
+s64 evfd_read(struct file *f, struct uio *u, u64 *pos);
+s64 evfd_write(struct file *f, struct uio *u, u64 *pos);
+
 #endif

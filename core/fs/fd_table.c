@@ -1,8 +1,8 @@
 /*
  * Descriptor tables.
  *
- * fd_get() is on the path of every read and write and takes no lock: it reads the slot, takes a reference unless
- * the count is zero, and looks at the slot again. That is safe because files are recycled, never freed (file.c),
+ * fd_get() (fd_get.c) is on the path of every read and write and takes no lock: it reads the slot, takes a reference
+ * unless the count is zero, and looks at the slot again. That is safe because files are recycled, never freed (file.c),
  * and because an outgrown slot array lives as long as its table. All changes are made under `lock`.
  */
 #include <errno.h>
@@ -11,26 +11,13 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "fs/fd_table.h"
 #include "fs/fs.h"
 #include "fs/special.h"
 #include "task/task.h"
 
 #define FD_HARD_MAX	(1u << 20)	/* fs.nr_open */
 #define FD_FIRST_SIZE	64
-
-struct fd_array {
-	struct fd_array *older;		/* outgrown; freed with the table */
-	u32 size;
-	u64 *open, *cloexec;		/* bitmaps; locked by the table's lock */
-	_Atomic(struct file *) slot[];
-};
-
-struct fd_table {
-	pthread_mutex_t lock;
-	atomic_int refs;
-	_Atomic(struct fd_array *) array;
-	u32 next;			/* no free descriptor below this; locked */
-};
 
 static bool bit_test(const u64 *map, u32 n) { return map[n / 64] >> (n % 64) & 1; }
 static void bit_set(u64 *map, u32 n) { map[n / 64] |= 1ull << (n % 64); }
@@ -165,40 +152,6 @@ void fd_table_put(struct fd_table *t)
 	}
 	pthread_mutex_destroy(&t->lock);
 	free(t);
-}
-
-struct file *fd_get(struct fd_table *t, int fd)
-{
-	for (;;) {
-		struct fd_array *a = t->array;
-		struct file *f;
-		int n;
-
-		if ((u32)fd >= a->size)
-			return NULL;
-		f = a->slot[fd];
-		if (!f)
-			return NULL;
-		n = atomic_load(&f->refs);
-		while (n > 0 && !atomic_compare_exchange_weak(&f->refs, &n, n + 1))
-			;
-		if (n <= 0)
-			continue;
-		if (a == t->array && f == a->slot[fd])
-			return f;
-		file_put(f);
-	}
-}
-
-struct file *fd_get_io(struct fd_table *t, int fd)
-{
-	struct file *f = fd_get(t, fd);
-
-	if (f && (f->flags & O_PATH)) {
-		file_put(f);
-		return NULL;
-	}
-	return f;
 }
 
 /* Lowest free descriptor >= from, which may lie past the array. Lock held. */

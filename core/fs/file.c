@@ -181,37 +181,3 @@ struct waitq *file_waitq(struct file *f)
 {
 	return f->ops->waitq ? f->ops->waitq(f) : NULL;
 }
-
-s64 file_seek_generic(struct file *f, s64 offset, int whence)
-{
-	struct page_cache *pc = f->inode->cache;
-	u64 size = pc ? pc->size : 0;
-	s64 base = 0;
-
-	switch (whence) {
-	case SEEK_SET:
-		break;
-	case SEEK_CUR:
-		base = f->pos;
-		break;
-	case SEEK_END:
-		base = size;
-		break;
-	case SEEK_DATA:
-	case SEEK_HOLE:
-		if (offset < 0 || (u64)offset >= size)
-			return -ENXIO;
-		offset = page_cache_seek(pc, offset, whence == SEEK_DATA);
-		if (offset < 0)
-			return offset;
-		break;
-	default:
-		return -EINVAL;
-	}
-	if (__builtin_add_overflow(base, offset, &offset))
-		return offset < 0 ? -EOVERFLOW : -EINVAL;
-	if (offset < 0)
-		return -EINVAL;
-	f->pos = offset;
-	return offset;
-}

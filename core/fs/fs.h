@@ -164,6 +164,7 @@ int inode_permission(const struct cred *c, struct inode *in, u32 want);	/* want:
 /* ---- open files ---- */
 
 struct file_ops {
+	bool inside;		/* read and write may run inside: -EHOST, and nothing changed, where they can't */
 	/* Move what can be moved now: bytes, 0 at the end, -EAGAIN, or another -errno. `pos` is NULL for streams. */
 	s64 (*read)(struct file *f, struct uio *u, u64 *pos);
 	s64 (*write)(struct file *f, struct uio *u, u64 *pos);
@@ -208,6 +209,9 @@ struct file *file_new(struct inode *in, const struct file_ops *ops, u32 flags);	
 struct file *file_new_anon(const struct file_ops *ops, u32 flags, void *data);	/* on an anonymous inode of its own */
 void file_get(struct file *f);
 void file_put(struct file *f);
+void inside_file_put(struct file *f);			/* the same, for code that runs inside too */
+void gate_file_put(void *f);
+s64 gate_page_cache_seek(struct page_cache *pc, u64 pos, bool data);
 /* Seek for files whose size is inode->cache->size (or 0 without a cache); SEEK_DATA and SEEK_HOLE included. */
 s64 file_seek_generic(struct file *f, s64 offset, int whence);
 s64 file_read_at(struct file *f, void *buf, u64 len, u64 pos);	/* kernel buffer; short only at the end of the file */

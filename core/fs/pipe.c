@@ -75,19 +75,6 @@ void pipe_count(struct pipe *p, u32 flags, int delta)
 
 /* ---- the ring; p->lock held ---- */
 
-static u64 ring_used(const struct pipe *p)
-{
-	return p->head - p->tail;
-}
-
-/* What a writer may count on: none if packets fill every slot. */
-static u64 ring_room(const struct pipe *p)
-{
-	if (p->packet_count >= p->cap / PIPE_CHUNK)
-		return 0;
-	return p->cap - ring_used(p);
-}
-
 static void ring_copy_out(const struct pipe *p, u8 *dst, u64 n)
 {
 	u64 off = p->tail & (p->size - 1), run = MIN(n, p->size - off);
@@ -122,7 +109,7 @@ static int ring_resize(struct pipe *p, u32 size)
 }
 
 /* Make the ring hold `more` bytes beyond what it has; the caller has checked `cap`. */
-static int ring_reserve(struct pipe *p, u64 more)
+int gate_pipe_reserve(struct pipe *p, u64 more)
 {
 	u64 need = ring_used(p) + more;
 	u32 size = p->size ? p->size : PIPE_CHUNK;
@@ -134,153 +121,14 @@ static int ring_reserve(struct pipe *p, u64 more)
 	return ring_resize(p, size);
 }
 
-static void ring_put(struct pipe *p, struct uio *u, u64 n)
+int gate_pipe_packets(struct pipe *p)
 {
-	while (n) {
-		u64 off = p->head & (p->size - 1), run = MIN(n, p->size - off);
-
-		uio_get(u, p->buf + off, run);
-		p->head += run;
-		n -= run;
-	}
-}
-
-static void ring_get(struct pipe *p, struct uio *u, u64 n)
-{
-	while (n) {
-		u64 off = p->tail & (p->size - 1), run = MIN(n, p->size - off);
-
-		uio_put(u, p->buf + off, run);
-		p->tail += run;
-		n -= run;
-	}
-}
-
-/* ---- packets (O_DIRECT): spans of the byte stream; p->lock held ---- */
-
-static struct pipe_packet *packet_first(struct pipe *p)
-{
-	return p->packet_count ? &p->packets[p->packet_first % PIPE_PACKETS] : NULL;
-}
-
-static void packet_drop(struct pipe *p)
-{
-	p->tail = packet_first(p)->end;
-	p->packet_first++;
-	p->packet_count--;
-}
-
-/* One packet of at most PIPE_BUF bytes, or -EAGAIN. */
-static s64 packet_write(struct pipe *p, struct uio *u)
-{
-	u64 n = MIN(u->len, (u64)PIPE_CHUNK);
-	struct pipe_packet *k;
-
 	if (!p->packets)
 		p->packets = calloc(PIPE_PACKETS, sizeof(*p->packets));
-	if (!p->packets)
-		return -ENOMEM;
-	if (ring_room(p) < n)
-		return -EAGAIN;
-	if (ring_reserve(p, n))
-		return -ENOMEM;
-	k = &p->packets[(p->packet_first + p->packet_count) % PIPE_PACKETS];
-	k->start = p->head;
-	ring_put(p, u, n);
-	k->end = p->head;
-	p->packet_count++;
-	return n;
-}
-
-/* Plain bytes up to the next packet, or one packet, whose unread rest is dropped. */
-static s64 pipe_take(struct pipe *p, struct uio *u)
-{
-	struct pipe_packet *k = packet_first(p);
-	u64 n = MIN(u->len, ring_used(p));
-
-	if (!k) {
-		ring_get(p, u, n);
-	} else if (p->tail < k->start) {
-		n = MIN(n, k->start - p->tail);
-		ring_get(p, u, n);
-	} else {
-		n = MIN(n, k->end - k->start);
-		ring_get(p, u, n);
-		packet_drop(p);
-	}
-	return n;
+	return p->packets ? 0 : -ENOMEM;
 }
 
 /* ---- file operations ---- */
-
-static s64 pipe_read(struct file *f, struct uio *u, u64 *pos)
-{
-	struct pipe *p = f->data;
-	bool was_full, more;
-	s64 n = 0;
-
-	if (!u->len)
-		return 0;
-	pthread_mutex_lock(&p->lock);
-	if (p->head == p->tail) {
-		n = p->writers ? -EAGAIN : 0;
-		pthread_mutex_unlock(&p->lock);
-		return n;
-	}
-	was_full = ring_room(p) < PIPE_CHUNK;
-	n = pipe_take(p, u);
-	was_full = p->polled || (was_full && ring_room(p) >= PIPE_CHUNK);
-	more = ring_used(p) && !p->polled;
-	pthread_mutex_unlock(&p->lock);
-
-	if (was_full)
-		waitq_wake(&p->wq, EPOLLOUT | EPOLLWRNORM);
-	if (more)
-		waitq_wake(&p->wq, EPOLLIN | EPOLLRDNORM);
-	return n;
-}
-
-/* Moves what fits; writes of up to PIPE_BUF go whole or not at all. p->lock held. */
-static s64 pipe_put(struct pipe *p, struct file *f, struct uio *u)
-{
-	u64 room, n;
-
-	if (!p->readers)
-		return -EPIPE;
-	if (atomic_load(&f->flags) & O_DIRECT)
-		return packet_write(p, u);
-	room = ring_room(p);
-	n = MIN(room, u->len);
-	if (!n || (u->len <= PIPE_CHUNK && n < u->len))
-		return -EAGAIN;
-	if (ring_reserve(p, n))
-		return -ENOMEM;
-	ring_put(p, u, n);
-	return n;
-}
-
-static s64 pipe_write(struct file *f, struct uio *u, u64 *pos)
-{
-	struct pipe *p = f->data;
-	bool was_empty, more;
-	s64 n;
-
-	if (!u->len)
-		return 0;
-	pthread_mutex_lock(&p->lock);
-	was_empty = p->head == p->tail || p->polled;
-	n = pipe_put(p, f, u);
-	more = ring_room(p) >= PIPE_CHUNK && !p->polled;
-	pthread_mutex_unlock(&p->lock);
-	if (n <= 0)
-		return n;
-
-	if (was_empty)
-		waitq_wake(&p->wq, EPOLLIN | EPOLLRDNORM);
-	if (more)
-		waitq_wake(&p->wq, EPOLLOUT | EPOLLWRNORM);
-	return n;
-}
 
 static u32 pipe_poll(struct file *f)
 {
@@ -352,6 +200,7 @@ static void pipe_release(struct file *f)
 }
 
 const struct file_ops pipe_file_ops = {
+	.inside = true,
 	.read = pipe_read,
 	.write = pipe_write,
 	.poll = pipe_poll,

@@ -51,4 +51,36 @@ s64 pipe_peek(struct pipe *p, void *dst, u64 n);
 void pipe_consume(struct pipe *p, u64 n);
 u64 pipe_room(struct pipe *p);			/* bytes that a write would take now; takes the lock */
 
+/* ---- pipe.c and pipe_io.c; p->lock held ---- */
+
+s64 pipe_read(struct file *f, struct uio *u, u64 *pos);
+s64 pipe_write(struct file *f, struct uio *u, u64 *pos);
+int gate_pipe_reserve(struct pipe *p, u64 more);	/* room in the ring; the caller has checked `cap` */
+int gate_pipe_packets(struct pipe *p);
+
+static inline u64 ring_used(const struct pipe *p)
+{
+	return p->head - p->tail;
+}
+
+/* What a writer may count on: none if packets fill every slot. */
+static inline u64 ring_room(const struct pipe *p)
+{
+	if (p->packet_count >= p->cap / PIPE_CHUNK)
+		return 0;
+	return p->cap - ring_used(p);
+}
+
+static inline struct pipe_packet *packet_first(struct pipe *p)
+{
+	return p->packet_count ? &p->packets[p->packet_first % PIPE_PACKETS] : NULL;
+}
+
+static inline void packet_drop(struct pipe *p)
+{
+	p->tail = packet_first(p)->end;
+	p->packet_first++;
+	p->packet_count--;
+}
+
 #endif

@@ -1,11 +1,12 @@
 /*
  * Code that runs in two places: in the host, and inside the guest, in ring 0 of a virtual machine (kvm.sentry=guest).
  *
- * It is compiled once, with flags of its own (INSIDE_SRC in the Makefile): no vector registers, no red zone, no libc, no
- * thread's storage. tests/inside.sh, which the build runs, proves that nothing of it calls what is not of it, but for
- * the gates declared here. Inside there is no way to wait and no host to call: who needs either returns -EHOST before it
- * has changed anything, and the host does it all again. The few things that must be done in the middle, such as waking
- * a sleeper, go through inside_host().
+ * It is compiled once, with flags of its own (INSIDE_SRC in the Makefile): no vector registers, no red zone, no libc,
+ * no thread's storage. tests/inside.sh, which the build runs, proves that nothing of it calls what is not of it, but for
+ * functions named gate_*: the host's, called behind a look at inside(), or through inside_host(). (Their code can't be
+ * run in ring 0, so one that is forgotten ends the guest.) Inside there is no way to wait and no host to call: who needs
+ * either returns -EHOST before it has changed anything, and the host does it all again. The few things that must be
+ * done in the middle, such as waking a sleeper, go through inside_host().
  */
 #ifndef TG_LIB_INSIDE_H
 #define TG_LIB_INSIDE_H
@@ -28,6 +29,8 @@ static inline bool inside(void)
 
 /* Ring 0 only: the host runs fn(arg), on this task's thread, and we go on. */
 void inside_host(void (*fn)(void *arg), void *arg);
+
+extern bool inside_emulated;		/* ring 0 knows common instructions only */
 
 /* ---- locks: the same words on both sides ---- */
 

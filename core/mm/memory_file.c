@@ -39,6 +39,7 @@ struct chunk {
 TAILQ_HEAD(chunk_list, chunk);
 
 static struct backing backing = { .fd = -1 };
+u8 *memory_base;
 static _Atomic u32 *refs;		/* a page; who holds a reference may read or add, see memory_put */
 static _Atomic u64 used;		/* pages handed out, and charged */
 static u64 limit_pages;
@@ -161,6 +162,7 @@ int memory_file_init(u64 limit)
 	if (backing.base == MAP_FAILED)
 		goto fail;
 	backing.size = limit;
+	memory_base = backing.base;
 	limit_pages = limit >> PAGE_SHIFT;
 	nchunks = limit_pages / CHUNK_PAGES;
 	refs = reserve(limit_pages * sizeof(*refs));

@@ -240,6 +240,16 @@ struct futex_key {
 int uaccess_word(struct mm *mm, gva_t addr, bool shared, enum access want, u32 **word, struct futex_key *key);
 void uaccess_word_unpin(u32 *word);
 
+/*
+ * Inside (lib/inside.h, pt_find.c): host pointers to [addr, addr+len), good until uaccess_close(), which is not far.
+ * Segments used, or -EHOST: not all of it is there with that access, or more than `max` segments, or the lock is taken.
+ */
+int uaccess_open(struct mm *mm, gva_t addr, u64 len, enum access want, struct iovec *iov, int max);
+void uaccess_close(struct mm *mm);
+int inside_copy_in(struct mm *mm, void *dst, gva_t src, u64 len);	/* small things: 0 or -EHOST */
+int inside_copy_out(struct mm *mm, gva_t dst, const void *src, u64 len);
+extern u8 *memory_base;			/* memory_file()->base */
+
 extern const struct knob mm_knobs[];	/* for core/knob.c; ends with .name == NULL */
 
 #endif

@@ -5,20 +5,7 @@
 
 #include "mm/internal.h"
 
-#define DIR_LEVELS	3		/* root, two more, then the leaves: 36 bits of page number */
-#define DIR_SLOTS	512
-
-struct pt_dir {
-	void *slot[DIR_SLOTS];
-	u32 used;
-};
-
 _Static_assert(GUEST_END <= (u64)1 << (PAGE_SHIFT + 9 * (DIR_LEVELS + 1)), "the guest's addresses fit the levels");
-
-/* Bytes below one slot of a directory `level` steps above the leaves. */
-static inline u64 slot_span(int level) { return PT_LEAF_SIZE << 9 * level; }
-
-static inline u32 slot_index(gva_t addr, int level) { return addr / slot_span(level) & (DIR_SLOTS - 1); }
 
 struct pt *pt_create(void)
 {
@@ -55,29 +42,6 @@ void pt_destroy(struct pt *pt)
 		return;
 	dir_destroy(pt->root, DIR_LEVELS - 1);
 	free(pt);
-}
-
-static struct pt_leaf *remember(struct pt *pt, gva_t addr, struct pt_leaf *leaf)
-{
-	pt->hot_index = addr / PT_LEAF_SIZE;
-	pt->hot_leaf = leaf;
-	return leaf;
-}
-
-struct pt_leaf *pt_leaf_find(struct pt *pt, gva_t addr)
-{
-	struct pt_dir *dir = pt->root;
-
-	if (pt->hot_index == addr / PT_LEAF_SIZE)
-		return pt->hot_leaf;
-	if (addr >= GUEST_END)
-		return NULL;
-	for (int level = DIR_LEVELS - 1; level; level--) {
-		dir = dir->slot[slot_index(addr, level)];
-		if (!dir)
-			return NULL;
-	}
-	return dir->slot[slot_index(addr, 0)] ? remember(pt, addr, dir->slot[slot_index(addr, 0)]) : NULL;
 }
 
 /* Leaves and directories count as guest memory, or a guest could fill the sentry's with them. */

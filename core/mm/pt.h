@@ -31,7 +31,13 @@ struct pt_leaf {
 	u32 used;
 };
 
-struct pt_dir;
+#define DIR_LEVELS	3		/* root, two more, then the leaves: 36 bits of page number */
+#define DIR_SLOTS	512
+
+struct pt_dir {
+	void *slot[DIR_SLOTS];
+	u32 used;
+};
 
 struct pt {
 	struct pt_dir *root;
@@ -47,6 +53,17 @@ struct pt_run {
 	struct pt_leaf *leaf;
 	u32 index;
 };
+
+/* Bytes below one slot of a directory `level` steps above the leaves. */
+static inline u64 slot_span(int level) { return PT_LEAF_SIZE << 9 * level; }
+static inline u32 slot_index(gva_t addr, int level) { return addr / slot_span(level) & (DIR_SLOTS - 1); }
+
+static inline struct pt_leaf *remember(struct pt *pt, gva_t addr, struct pt_leaf *leaf)
+{
+	pt->hot_index = addr / PT_LEAF_SIZE;
+	pt->hot_leaf = leaf;
+	return leaf;
+}
 
 struct pt *pt_create(void);
 void pt_destroy(struct pt *pt);			/* references of entries still there are not put */

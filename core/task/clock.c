@@ -41,6 +41,8 @@ static struct {
 	u64 floor_mono, floor_raw;	/* host readings may not fall below what a line has promised */
 } clk = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+const struct vvar *const clock_line = &clk.own;
+
 bool clock_is_system(s32 clock)
 {
 	return clock >= 0 && clock < VVAR_CLOCKS && (VVAR_CLOCK_MASK >> clock & 1);

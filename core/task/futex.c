@@ -20,48 +20,26 @@
 #include <stdlib.h>
 
 #include "mm/mm.h"
+#include "task/futex_bucket.h"
 #include "task/internal.h"
 
-#define BUCKET_BITS	8
 #define ROBUST_LIMIT	2048		/* entries of a robust list that are looked at, as in the kernel */
 
-struct futex_waiter {
-	TAILQ_ENTRY(futex_waiter) link;	/* locked by the bucket */
-	_Atomic(struct futex_bucket *) bucket;	/* NULL: not queued. Changed under the locks of old and new */
-	struct futex_key key;		/* likewise */
-	u32 bitset;
-	struct task *task;
-	struct futex_waiter *next;	/* of a list of those to be woken */
-	atomic_bool woken;
-};
-
-struct futex_bucket {
-	pthread_mutex_t lock;
-	TAILQ_HEAD(futex_waiter_waiters_head, futex_waiter) waiters;
-};
-
-static struct futex_bucket buckets[1 << BUCKET_BITS];
+struct futex_bucket futex_buckets[1 << BUCKET_BITS];
 static pthread_once_t buckets_once = PTHREAD_ONCE_INIT;
 
 static void init_buckets(void)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(buckets); i++) {
-		pthread_mutex_init(&buckets[i].lock, NULL);
-		TAILQ_INIT(&buckets[i].waiters);
+	for (size_t i = 0; i < ARRAY_SIZE(futex_buckets); i++) {
+		pthread_mutex_init(&futex_buckets[i].lock, NULL);
+		TAILQ_INIT(&futex_buckets[i].waiters);
 	}
 }
 
 static struct futex_bucket *bucket_of(const struct futex_key *key)
 {
-	u64 h = ((u64)(uintptr_t)key->object ^ key->offset >> 2) * 0x9e3779b97f4a7c15ull;
-
 	pthread_once(&buckets_once, init_buckets);
-	return &buckets[h >> (64 - BUCKET_BITS)];
-}
-
-static bool same_key(const struct futex_key *a, const struct futex_key *b)
-{
-	return a->object == b->object && a->offset == b->offset;
+	return futex_hash(key);
 }
 
 static u32 load_word(const u32 *word)

@@ -22,4 +22,8 @@ int futex_wake(struct task *t, gva_t addr, bool shared, int n, u32 bitset);
 int futex_requeue(struct task *t, gva_t addr, gva_t to, bool shared, int n, int move, const u32 *cmp);
 int futex_wake_op(struct task *t, gva_t addr, gva_t addr2, bool shared, int n, int n2, u32 op);
 
+/* Inside, private words only: 0, -EAGAIN, or -EHOST. */
+int futex_wait_inside(struct task *t, gva_t addr, u32 val);
+int futex_wake_inside(struct task *t, gva_t addr, u32 bitset);
+
 #endif

@@ -6,15 +6,20 @@
  * for that before the guest goes on. Work that the event itself made is looked for here.
  */
 #include "lib/inside.h"
-#include "syscall/syscall.h"
 #include "stats.h"
+#include "syscall/inside.h"
+#include "syscall/syscall.h"
 #include "task/internal.h"
 
-/* By number: the handlers that may run inside. Each returns -EHOST, having changed nothing, for what it can't do there. */
+/* By number: handlers that may run inside. Each returns -EHOST, having changed nothing, for what it can't do there. */
 static const syscall_fn calls[SYSCALL_MAX] = {
+	[0] = inside_read, [1] = inside_write, [8] = inside_lseek, [14] = inside_rt_sigprocmask,
+	[24] = inside_sched_yield, [202] = inside_futex, [228] = inside_clock_gettime,
 	[39] = sys_getpid, [102] = sys_getuid, [104] = sys_getgid, [107] = sys_geteuid, [108] = sys_getegid,
 	[111] = sys_getpgrp, [186] = sys_gettid,
 };
+
+enum { EFLAGS_TF = 0x100 };
 
 static bool handle_call(struct task *t, struct guest_regs *r)
 {
@@ -23,7 +28,8 @@ static bool handle_call(struct task *t, struct guest_regs *r)
 	const u64 arg[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
 	long result;
 
-	if (!handler || strace_on)
+	/* Filters, tracers and single steps want to see every call. */
+	if (!handler || strace_on || atomic_load_explicit(&t->watched, memory_order_relaxed) || r->eflags & EFLAGS_TF)
 		return false;
 	result = handler(t, arg);
 	if (result == -EHOST)

@@ -234,6 +234,7 @@ struct task {
 	struct task_sched sched;	/* tg->lock */
 	_Atomic u64 switches, faults, user_ticks, sys_ticks, start_ns, nvcsw;	/* ticks: see usage.c */
 	_Atomic u64 entered;		/* TSC when the switch under way began, 0 outside */
+	u32 yields;			/* own: inside_sched_yield() */
 	u64 *syscall_counts;		/* a slot a syscall number; summed for --stats */
 };
 

@@ -62,3 +62,10 @@ void waitq_wake(struct waitq *q, u32 events)
 	}
 	pthread_mutex_unlock(&q->lock);
 }
+
+void gate_waitq_wake(void *wake)
+{
+	struct waitq_wake *w = wake;
+
+	waitq_wake(w->q, w->events);
+}

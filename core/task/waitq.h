@@ -41,4 +41,9 @@ void waitq_add(struct waitq *q, struct waiter *w);	/* fields events, exclusive, 
 void waitq_remove(struct waiter *w);			/* fine if not queued */
 void waitq_wake(struct waitq *q, u32 events);		/* all that want any of `events`; cheap when empty */
 
+/* The same for code that also runs inside (lib/inside.h), after it has changed what waiters wait for. */
+void inside_waitq_wake(struct waitq *q, u32 events);
+struct waitq_wake { struct waitq *q; u32 events; };
+void gate_waitq_wake(void *wake);			/* a struct waitq_wake */
+
 #endif

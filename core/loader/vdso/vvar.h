@@ -12,8 +12,6 @@
 #ifndef TG_VVAR_H
 #define TG_VVAR_H
 
-#include <x86intrin.h>
-
 #include "lib/types.h"
 
 #define VVAR_SHIFT	48
@@ -39,8 +37,8 @@ _Static_assert(sizeof(struct vvar) <= PAGE_SIZE, "one page");
 
 static inline u64 vvar_tsc(void)
 {
-	_mm_lfence();
-	return __rdtsc();
+	__asm__ volatile("lfence" : : : "memory");
+	return __builtin_ia32_rdtsc();
 }
 
 static inline u64 vvar_eval(const struct vvar_line *line, u64 delta)
@@ -63,7 +61,7 @@ static inline bool vvar_read(const struct vvar *v, u32 clock, u64 *ns)
 	for (int i = 0; i < VVAR_TRIES; i++) {
 		seq = VVAR_LOAD(v->seq);
 		if (seq & 1) {
-			_mm_pause();
+			__builtin_ia32_pause();
 			continue;
 		}
 		delta = vvar_tsc() - VVAR_LOAD(v->cycles);
