@@ -6,7 +6,7 @@ from conftest import BUILD, PLATFORMS, ROOT, run, same_as_native
 
 needs_kvm = pytest.mark.skipif(PLATFORMS.get("kvm", "no kvm") is not None, reason=f"kvm: {PLATFORMS.get('kvm', 'not built')}")
 RESIDENCIES = {"guest": ["kvm.sentry=guest"], "kpti": ["kvm.sentry=guest", "kvm.kpti=on"], "host": ["kvm.sentry=host"]}
-GUESTS = ["short_calls", "seccomp", "sigmask", "futex", "pipe"]
+GUESTS = ["short_calls", "seccomp", "pipe"]
 CASES = ["interrupt_sticks", "interrupt_races_calls", "interrupt_races_spin", "no_restart", "revoke_unmap", "large_turns", "hostile_entries", "single_step", "breakpoint", "privileged", "code_above_the_guest",
          "fault_restart", "fault_own_page", "segment_bases", "extended_state", "threads_come_and_go"]
 
