@@ -17,7 +17,7 @@ extern const u8 __start_inside_text[], __stop_inside_text[];
 enum { TRAP_DE = 0, TRAP_DB = 1, TRAP_NMI = 2, TRAP_BP = 3, TRAP_OF = 4, TRAP_BR = 5, TRAP_UD = 6, TRAP_TS = 10,
        TRAP_NP = 11, TRAP_SS = 12, TRAP_GP = 13, TRAP_PF = 14, TRAP_MF = 16, TRAP_AC = 17, TRAP_XM = 19, VECTORS = 32 };
 enum { INSN_BOUND = 0x62, INSN_INT3 = 0xcc, INSN_INT_N = 0xcd, INSN_INTO = 0xce, EFLAGS_OF = 0x800 };
-enum { PF_WRITE = 2, PF_INSTR = 16, DR6_STEP = 1 << 14, MXCSR_OFFSET = 24, RPL = 3 };
+enum { PF_PRESENT = 1, PF_WRITE = 2, PF_INSTR = 16, DR6_STEP = 1 << 14, MXCSR_OFFSET = 24, RPL = 3 };
 #define WITH_ERROR_CODE	(1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21)
 
 struct frame {
@@ -333,7 +333,7 @@ static enum decoded own_fault(struct vcpu *v, struct event *ev)
 
 	const u64 *frame = (const u64 *)(v->area + (v->run->s.regs.regs.rsp - v->area_va) % VCPU_AREA);
 
-	if (sentry_show(addr))
+	if (!(frame[0] & PF_PRESENT) && sentry_show(addr))
 		return IN_SENTRY;
 	log_error("kvm: ring 0 at %#lx, error code %#lx", frame[1], frame[0]);
 	return dead(v, ev, "ring 0 has no business at", addr);
