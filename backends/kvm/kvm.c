@@ -25,7 +25,7 @@ static const struct knob knobs[] = {
 	{ .name = "kvm.populate", .kind = KNOB_BOOL, .value = &kvm_populate, .def = 1,
 	  .help = "the host maps a run of pages when the guest is shown it, not page by page at the first touch" },
 	{ .name = "kvm.sentry", .kind = KNOB_CHOICE, .value = &kvm_sentry, .def = 2, .choices = kvm_sentry_choices,
-	  .help = "where calls and faults that need no host service are handled; auto: guest if ring 0 runs natively" },
+	  .off = "host", .help = "where calls that need no host service are handled; auto: guest if ring 0 is native" },
 	{ .name = "kvm.kpti", .kind = KNOB_BOOL, .value = &kvm_kpti, .def = 0,
 	  .help = "sentry in the guest: ring 3 runs on page tables without the sentry, at two loads of CR3 a switch" },
 	{ .name = NULL },
