@@ -34,6 +34,7 @@ static const struct knob knobs[] = {
 static void kvm_exit(void)
 {
 	vcpu_pool_exit();
+	sentry_exit();
 	machine_exit();
 	tables_exit();
 }

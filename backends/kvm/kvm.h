@@ -96,6 +96,7 @@ void tables_destroy(u32 *list);
 /* ---- sentry.c, residency.c: the sentry in the guest ---- */
 
 int sentry_init(char *why, size_t len);
+void sentry_exit(void);
 bool sentry_show(u64 addr);			/* to ring 0, on its fault; false: it has no business there */
 int residency_choose(void);
 extern long kvm_sentry, kvm_kpti;		/* knobs */

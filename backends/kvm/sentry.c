@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lib/log.h"
 
@@ -30,6 +31,7 @@ extern const u8 __start_inside_text[], __stop_inside_text[];
 static struct {
 	pthread_mutex_t lock;
 	u32 n;				/* GiBs shown */
+	bool clear;			/* the guests' addresses are taken in the sentry */
 	u16 number[2 * ENTRIES];	/* of a GiB, 1 and up */
 } sentry = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -113,6 +115,28 @@ bool sentry_show(u64 addr)
 	return ok;
 }
 
+/*
+ * Nothing of the sentry's may ever lie where a guest's addresses are, or ring 0 would take the guest's memory for it
+ * (with SMAP it would fault). So the kernel is left no such place to give.
+ */
+static int keep_clear(void)
+{
+	void *at = mmap((void *)GUEST_MIN, GUEST_END - GUEST_MIN, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	sentry.clear = true;
+	return 0;
+}
+
+void sentry_exit(void)
+{
+	if (sentry.clear)
+		munmap((void *)GUEST_MIN, GUEST_END - GUEST_MIN);
+	sentry.clear = false;
+}
+
 int sentry_init(char *why, size_t len)
 {
 	u64 *root = (u64 *)machine_private(RING0_PAGE_ROOT);
@@ -122,6 +146,10 @@ int sentry_init(char *why, size_t len)
 	memset(sentry.number, 0, sizeof(sentry.number));
 	if (first < GUEST_END || here < GUEST_END || (u64)machine.memory->base < GUEST_END) {
 		snprintf(why, len, "the sentry does not stand above its guests in this build");
+		return -ENOTSUP;
+	}
+	if (keep_clear()) {
+		snprintf(why, len, "the sentry can't keep clear of its guests' addresses");
 		return -ENOTSUP;
 	}
 	for (u64 i = 0; i < 2; i++)
