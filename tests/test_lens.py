@@ -130,6 +130,20 @@ def test_no_machine_is_one_sentence(tmp_path):
     assert len(done.stderr.splitlines()) == 1 and "missing" in done.stderr
 
 
+def test_a_machine_that_dies_fails_its_own_cells_only(monkeypatch, tmp_path):
+    def boot(build, variant, cases, timeout):
+        if variant.platform == "native":
+            raise lens.MachineError("native: the machine took longer than 1 s")
+        return {c.name: (page(), "0 ") for c in cases}
+
+    monkeypatch.setattr(lens, "boot", boot)
+    monkeypatch.setattr(lens, "kernel_get", lambda cache: None)
+    monkeypatch.setattr(lens.machine, "qemu_path", lambda: "")
+    out = lens.measure(tmp_path, [NATIVE, cells.Variant("ptrace")], [CASE], 1, 2)
+    assert [status for status, _, _ in out.values()] == ["failed", "ok"]
+    assert "longer than 1 s" in out[NATIVE, CASE][1]
+
+
 # ---- symbols and the breakdown ----
 
 def test_the_mark_closes_the_loop():
@@ -184,3 +198,20 @@ def test_two_machines_count_alike(machine_cache, tmp_path):
     with open(next(tmp_path.glob("*-lens/lens.csv")), newline="") as f:
         rows = list(csv.DictReader(f))
     assert rows and all(r["status"] == "ok" for r in rows), rows
+
+
+@pytest.mark.timeout(900)
+def test_a_traced_round_is_what_the_lens_counts(machine_cache, tmp_path):
+    """The trace and the clock are two ways to count; they may differ by the loop's share of reading the clock."""
+    done = run([LENS, "run", "--platforms=native", "--workloads=getpid", f"--out={tmp_path}"], timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = run([ROOT / "bench/lens/breakdown.py", "--platforms=native", f"--out={tmp_path}"], timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open(next(tmp_path.glob("*-lens/lens.csv")), newline="") as f:
+        counted = float(next(csv.DictReader(f))["value"])
+    with open(next(tmp_path.glob("*-lens/breakdown.csv")), newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert abs(sum(int(r["instructions"]) for r in rows) - counted) < 0.02 * counted
+    names = {(r["component"], r["function"]) for r in rows}
+    assert {("guest", "batch"), ("host kernel", "__x64_sys_getpid")} <= names
+    assert {c for c, _ in names} == {"guest", "host kernel"}

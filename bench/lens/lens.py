@@ -83,16 +83,20 @@ def wanted(variant, cases):
 
 
 def measure(build, variants, cases, timeout, jobs):
-    """{(variant, case): (status, reason, page)}; machines side by side."""
+    """{(variant, case): (status, reason, page)}; machines side by side. One that dies fails its own cells only."""
     kernel_get(build / "machine/kernel")
+    machine.qemu_path()
     out = {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         futures = {v: pool.submit(boot, build, v, wanted(v, cases), timeout) for v in variants}
         for v, future in futures.items():
-            pages = future.result()
+            try:
+                pages, why = future.result(), ""
+            except MachineError as e:
+                pages, why = {}, plain(str(e))
             for c in wanted(v, cases):
-                out[v, c] = row_of(v, c, *pages[c.name])
-            print(f"lens: {v}: {len(pages)} cells", file=sys.stderr)
+                out[v, c] = row_of(v, c, *pages[c.name]) if c.name in pages else ("failed", why, None)
+            print(f"lens: {v}: {why or f'{len(pages)} cells'}", file=sys.stderr)
     return out
 
 
