@@ -40,9 +40,20 @@ def variants_of(run, metric):
 
 
 def pairs_of(cells):
-    """(cell, reference): native first, then each platform against each that stands before it in the plan."""
+    """
+    (cell, reference): platforms with native and with each other; a variant with knobs only with native and its own
+    platform's default, or, where that was not measured, with that platform's other variants. An ablation would be
+    nothing but pairs of knobs otherwise.
+    """
+    defaults = {c['platform'] for c in cells if not c['knobs']}
     for before, cell in itertools.combinations(cells, 2):
-        yield cell, before
+        if before['knobs'] and not cell['knobs']:
+            before, cell = cell, before
+        same = before['platform'] == cell['platform']
+        if not before['knobs'] and (not cell['knobs'] or same or before['platform'].startswith('native')):
+            yield cell, before
+        elif before['knobs'] and same and cell['platform'] not in defaults:
+            yield cell, before
 
 
 def compare(run, cell, reference, metric):

@@ -172,6 +172,28 @@ def test_comparisons_say_what_is_known(tmp_path):
             jsonschema.validate(row, schema)
 
 
+def test_knobs_are_compared_with_their_own_platform():
+    """An ablation of many knobs is not a tournament of knobs; two knobs without a default between them are compared."""
+    cells = [
+        planned(i, p, knobs=k)
+        for i, (p, k) in enumerate(
+            (("native", ""), ("systrap", "a=1"), ("systrap", ""), ("ptrace", ""), ("kvm", "b=1"), ("kvm", "b=2"))
+        )
+    ]
+    name = lambda c: c["platform"] + c["knobs"]
+    found = {(name(a), name(b)) for a, b in comparisons.pairs_of(cells)}
+    assert found == {
+        ("systrapa=1", "native"),
+        ("systrap", "native"),
+        ("ptrace", "native"),
+        ("kvmb=1", "native"),
+        ("kvmb=2", "native"),
+        ("systrapa=1", "systrap"),
+        ("ptrace", "systrap"),
+        ("kvmb=2", "kvmb=1"),
+    }
+
+
 def test_six_launches_are_an_indication():
     """Six launches resolve one comparison, not a family: the verdict carries a question mark and the way to settle it is named."""
     run = made_up_run(6, {"native": 1, "native-aa": 1, "systrap": 5, "ptrace": 60})
@@ -180,7 +202,9 @@ def test_six_launches_are_an_indication():
     lines = table.resolution_lines(rows)
     assert "TRIALS=7" in lines[-1] and "3 verdicts" in lines[-1]
     assert (
-        table.sentence({"status": "ok", "verdict": "slower", "n": 6, "unit": "ns"}, [r for r in rows if r["platform"] == "ptrace"])
+        table.sentence(
+            {"status": "ok", "verdict": "slower", "n": 6, "unit": "ns"}, [r for r in rows if r["platform"] == "ptrace"]
+        )
         == "slower than native? and systrap?"
     )
 
