@@ -20,7 +20,7 @@ if [ -z "$build" ]; then
 	tree=${FLEET_CACHE:-$HOME/.cache/trapgate-fleet}/$commit
 	if [ ! -d "$tree/.git" ]; then
 		rm -rf "$tree" "$tree.tmp"
-		git clone -q "$bundle" "$tree.tmp" 9>&-
+		git -c advice.detachedHead=false clone -q "$bundle" "$tree.tmp" 9>&-
 		git -C "$tree.tmp" checkout -q --detach "$commit"
 		mv "$tree.tmp" "$tree"
 	fi
