@@ -25,7 +25,7 @@ def amount(x, unit, low=None, high=None):
         'KiB': ((1024**2, 'GiB'), (1024, 'MiB'), (0, 'KiB')),
     }
     for size, name in steps.get(unit, ((0, unit),)):
-        if x >= size:
+        if abs(x) >= size:
             scale = size or 1
             return (
                 '%s %s' % (significant(x / scale, *(None if b is None else b / scale for b in (low, high))), name)
