@@ -41,16 +41,17 @@ def phase_figures(source):
     figure = Figure(
         'phases', 900, 110 + 30 * lines + 64 * len(groups), 'Where the time of a switch goes', source.caption
     )
-    figure.legend(14, 46, [(p, colours[p], 5) for p in phases])
+    figure.legend(14, 46, [(p.replace('_', ' '), colours[p], 5) for p in phases])
+    order = gnuplot.ordered([series_name(r) for r in source.rows] + [s for by in groups.values() for s in by])
     y = 90
     for (workload, placement), by_series in groups.items():
-        phase_panel(figure, y, '%s [%s]' % (workload, placement), by_series, colours)
+        phase_panel(figure, y, '%s [%s]' % (workload, placement), by_series, colours, order)
         y += 30 * len(by_series) + 64
     yield figure
 
 
-def phase_panel(figure, y, title, by_series, colours):
-    names = list(by_series)
+def phase_panel(figure, y, title, by_series, colours, order):
+    names = sorted(by_series, key=order.index)
     totals = [sum(ns for _, ns in by_series[n]) for n in names]
     size, unit = gnuplot.unit_for(totals, 'ns')
     boxes = []

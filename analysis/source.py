@@ -32,7 +32,11 @@ class Source:
             [
                 '%s, %s, Linux %s'
                 % (self.manifest['host'], machine['cpu']['model'] or 'unknown CPU', machine['kernel']['release']),
-                'n=%d launches, medians, 95 %% intervals' % self.manifest['trials'],
+                'n=%d launches, medians, %s'
+                % (
+                    self.manifest['trials'],
+                    '95 % intervals' if self.manifest['trials'] > 5 else 'too few for intervals',
+                ),
                 *short_warnings(self.manifest),
             ]
         )
