@@ -320,7 +320,8 @@ struct command {
 	bool overflow;
 };
 void command_add(struct command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void runner_prefix(struct command *c, const struct variant *v, const char *build_dir, const char *stats_path);
+void runner_prefix(struct command *c, const struct variant *v, const char *build_dir, const char *stats_path,
+		   const char *phases_path);	/* phases_path: NULL: none */
 
 /* stats.c: what the sentry counted, from its --stats file. */
 struct counters {
@@ -344,6 +345,11 @@ int counter_reason(const char *name, char *why, size_t size);	/* 0 if it counts 
 void counters_start(pid_t driver);		/* all descendants of the driver */
 size_t counters_stop(struct counter_value *out, size_t max);
 struct json_t *counters_describe(void);		/* name -> "ok" or "n/a(why)" */
+
+/* phases.c */
+struct rows;
+unsigned int phases_add(struct rows *rows, const struct plan *plan, const struct cell *cell, unsigned int block,
+			const struct sample_page *page);
 
 /* page.c: a sample page is hostile until checked. */
 int page_check(const struct sample_page *page, size_t len, const struct cell *cell, char *why, size_t size);

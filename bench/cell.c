@@ -91,6 +91,7 @@ static bool run_command(struct run *r, struct command *c)
 		return false;
 	}
 	unlink(r->plan->stats_path);
+	unlink(r->plan->phases_path);
 	r->launch.argv = c->argv;
 	r->launch.cpus = &r->cell->placement->cpus;
 	r->launch.timeout_ms = r->plan->timeout_s * 1000;
@@ -99,10 +100,20 @@ static bool run_command(struct run *r, struct command *c)
 	return launch_ok(r);
 }
 
+/* One trap an operation, known to the call, and a clock that the sentry reads too. */
+static bool stamped(const struct run *r)
+{
+	const struct workload_info *w = r->cell->workload;
+
+	return r->plan->phases && r->plan->tsc_hz > 0 && w->exact && w->traps == 1 && w->class == CLASS_SYSCALL &&
+	       !r->cell->twin && r->cell->variant->sandboxed && r->cell->inner;
+}
+
 static void begin_command(const struct run *r, struct command *c)
 {
 	memset(c, 0, sizeof(*c));
-	runner_prefix(c, r->cell->variant, r->opt->build_dir, r->plan->stats_path);
+	runner_prefix(c, r->cell->variant, r->opt->build_dir, r->plan->stats_path,
+		      stamped(r) ? r->plan->phases_path : NULL);
 	command_add(c, "%s%s", r->cell->workload->path, r->cell->twin ? ".twin" : "");
 }
 
@@ -259,6 +270,7 @@ static void ask(struct run *r, struct command *c)
 	command_add(c, "%llu", (unsigned long long)cell->param);
 	command_add(c, "%d", extras && plan->counters ? COUNTED_BATCHES : 0);
 	command_add(c, "%d", extras ? ALONE_MAX : 0);
+	command_add(c, "%d", stamped(r) ? SAMPLE_STAMPS : 0);
 	if (extras && plan->counters) {
 		r->launch.when_sign = on_sign;
 		r->launch.arg = r->out;
@@ -294,6 +306,8 @@ static void run_program(struct run *r)
 		return;
 	if (page.alone && !page.stamps)
 		add_hist(r, &page, r->block, &r->tables[TABLE_HIST]);
+	if (page.stamps && !phases_add(&r->tables[TABLE_PHASES], plan, cell, r->block, &page))
+		complain("%s / %s: no stamps of the sentry's fit the workload's", cell->workload->name, cell->variant->platform);
 	if (r->block)
 		cell->times[r->block] = median;
 	if (!cell->inner) {

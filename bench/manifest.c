@@ -95,6 +95,8 @@ static json_t *warnings_json(const json_t *machine, const struct quiet *quiet, c
 		json_array_append_new(list, json_string("no hardware counters"));
 	if (plan->tsc_hz <= 0)
 		json_array_append_new(list, json_string("no constant TSC: time is clock_gettime's"));
+	if (plan->phases)
+		json_array_append_new(list, json_string("phases are stamped: times of the platforms include the stamps"));
 	if (plan->subset)
 		json_array_append_new(list, json_string("a subset of the suite"));
 	return list;

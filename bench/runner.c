@@ -34,7 +34,8 @@ static void add_knobs(struct command *c, const char *knobs)
 	}
 }
 
-void runner_prefix(struct command *c, const struct variant *v, const char *build_dir, const char *stats_path)
+void runner_prefix(struct command *c, const struct variant *v, const char *build_dir, const char *stats_path,
+		   const char *phases_path)
 {
 	if (!v->sandboxed)
 		return;
@@ -44,5 +45,9 @@ void runner_prefix(struct command *c, const struct variant *v, const char *build
 	add_knobs(c, v->knobs);
 	command_add(c, "--stats");
 	command_add(c, "%s", stats_path);
+	if (phases_path) {
+		command_add(c, "--phases");
+		command_add(c, "%s", phases_path);
+	}
 	command_add(c, "--");
 }

@@ -16,6 +16,7 @@
 #include "net/socket.h"
 #include "platform.h"
 #include "platforms_cmd.h"
+#include "stamp.h"
 #include "stats.h"
 #include "syscall/syscall.h"
 #include "task/task.h"
@@ -65,6 +66,26 @@ const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:run_options_parse\nleak:getcwd\nleak:fs_init\nleak:sys_socketpair\nleak:send_msg\n"; }
 #endif
 
+/* What was asked for about the run that is over: all that can be written. */
+static int write_files(const struct run_options *o)
+{
+	const struct { const char *option, *path; int (*write)(const char *path); } files[] = {
+		{ "stats", o->stats_path, stats_write }, { "phases", o->phases_path, stamps_write_phases },
+		{ "profile", o->profile_path, stamps_write_profile },
+	};
+	int failed = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		int err = files[i].path ? files[i].write(files[i].path) : 0;
+
+		if (!err)
+			continue;
+		log_error("--%s %s: %s", files[i].option, files[i].path, strerror(-err));
+		failed = err;
+	}
+	return failed;
+}
+
 static int run(int argc, char **argv)
 {
 	struct run_options o;
@@ -81,6 +102,8 @@ static int run(int argc, char **argv)
 	strace_on = o.strace;
 	if (o.stats_path)
 		stats_enable();
+	if (o.phases_path || o.profile_path)
+		stamps_enable();
 	net_reach = (enum net_reach)o.network;
 	if (set_up_platform(&o))
 		return EXIT_TRAPGATE;
@@ -93,13 +116,8 @@ static int run(int argc, char **argv)
 	err = task_start_init(o.argv[0], o.argv, o.envp, place, platform, why, sizeof(why));
 	status = err ? start_failed(err, why) : task_wait_init();
 	tty_restore_host();
-	if (o.stats_path && !err) {
-		err = stats_write(o.stats_path);
-		if (err) {
-			log_error("--stats %s: %s", o.stats_path, strerror(-err));
-			status = EXIT_TRAPGATE;
-		}
-	}
+	if (!err && write_files(&o))
+		status = EXIT_TRAPGATE;
 	platform->exit();
 	return status;
 }

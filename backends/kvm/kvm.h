@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "backends/kvm/ring0/cpu.h"
+#include "lib/stamp.h"
 #include "platform.h"
 
 enum { KICK_SIGNAL = SIGURG, XSAVE_MAX = 16384 };	/* bytes; AMX fits */

@@ -273,8 +273,11 @@ static int run_guest(struct context *ctx, struct vcpu *v, bool *stopped)
 		*stopped = false;
 		follow_root(v);		/* after vcpu_passed: see vcpus_kick_out */
 		count_host_calls(1);
-		if (!ioctl(v->fd, KVM_RUN, 0))
+		stamp_mark(STAMP_BACK);
+		if (!ioctl(v->fd, KVM_RUN, 0)) {
+			stamp_mark(STAMP_WOKEN);
 			return 0;
+		}
 		if (errno == EINTR)
 			drain_kick();
 		else if (errno != EAGAIN && (errno != EFAULT || ++faults > EFAULT_MAX))

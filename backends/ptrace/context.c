@@ -233,8 +233,10 @@ static int run_guest(struct context *ctx, struct guest_regs *regs, struct event 
 
 	do {
 		count_host_calls(3);
+		stamp_mark(STAMP_BACK);
 		if (ptrace(PTRACE_SYSEMU, ctx->tid, NULL, NULL) || worker_wait(ctx->tid, &status))
 			return -ESRCH;
+		stamp_mark(STAMP_WOKEN);
 		ctx->loaded = false;
 		if (ptrace(PTRACE_GETREGS, ctx->tid, NULL, regs))
 			return -ESRCH;

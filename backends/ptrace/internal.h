@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "lib/stamp.h"
 #include "platform.h"
 #include "backends/stub/maps.h"
 #include "backends/stub/place.h"

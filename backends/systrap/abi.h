@@ -127,6 +127,7 @@ struct channel {
 	u32 stub_sleeps;		/* it waits on `ack` by futex */
 	u32 broken;
 	u32 stepping;			/* the guest's single-stepping (TF) met a patched call's way in */
+	u64 stamp_stub, stamp_resumed;	/* TSC: the stub has an event, and goes back to the guest; if `stamp` is set */
 
 	/* written by the sentry */
 	u32 ack __attribute__((aligned(64)));	/* futex word: == seq once the event is answered */
@@ -136,7 +137,7 @@ struct channel {
 	u32 set_bases;
 	u32 sentry_sleeps;		/* it waits on `seq` by futex */
 	u32 spin;			/* TSC ticks that the stub may spin for the answer */
-	u32 pad2;
+	u32 stamp;			/* take the stamps */
 
 	/* constants, written by the sentry when the channel is bound */
 	u64 neg_fs __attribute__((aligned(64)));	/* minus fs_base: the trampoline finds that it has the right channel */

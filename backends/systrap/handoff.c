@@ -159,6 +159,7 @@ void handoff_bind(struct context *ctx)
 {
 	ctx->spin_ticks = systrap_spin_us * systrap_ticks_per_us;
 	set_stub_spin(ctx, false);
+	__atomic_store_n(&ctx->slot->ch->stamp, stamp_ring != NULL, __ATOMIC_RELAXED);
 	place_worker(ctx->place, ctx->slot->tid);
 	if (!ctx->short_wanted)
 		ctx->short_wanted = SHORT_FIRST;
@@ -345,11 +346,15 @@ static int leave_park(struct context *ctx)
 int handoff_answer_and_wait(struct context *ctx, u32 command)
 {
 	struct channel *ch = ctx->slot->ch;
+	int err;
 
 	if (ctx->idle_since)
 		awake(ctx);
-	if (ctx->slot->parked)
-		return leave_park(ctx);
+	stamp_mark(STAMP_BACK);
+	if (ctx->slot->parked) {
+		err = leave_park(ctx);
+		goto out;
+	}
 	ch->command = command;
 	__atomic_store_n(&ch->ack, ctx->slot->seq, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&ch->stub_sleeps, __ATOMIC_SEQ_CST)) {
@@ -358,5 +363,8 @@ int handoff_answer_and_wait(struct context *ctx, u32 command)
 		if (ctx->pair)
 			make_room(ctx);
 	}
-	return handoff_wait(ctx);
+	err = handoff_wait(ctx);
+out:
+	stamp_mark_event(&ch->stamp_resumed, &ch->stamp_stub);
+	return err;
 }

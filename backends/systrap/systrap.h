@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "lib/stamp.h"
 #include "platform.h"
 #include "backends/stub/place.h"
 #include "backends/stub/queue.h"

@@ -15,7 +15,7 @@
 extern char **environ;
 
 enum { OPT_PLATFORM = 256, OPT_KNOB, OPT_ROOTFS, OPT_ROOTFS_RW, OPT_BIND, OPT_CWD, OPT_ENV, OPT_CLEAR_ENV, OPT_NETWORK, OPT_STRACE,
-       OPT_STATS, OPT_LOG, OPT_LOG_FILE, OPT_HELP };
+       OPT_STATS, OPT_PHASES, OPT_PROFILE, OPT_LOG, OPT_LOG_FILE, OPT_HELP };
 
 static const struct option long_options[] = {
 	{ "platform", required_argument, NULL, OPT_PLATFORM },
@@ -29,6 +29,8 @@ static const struct option long_options[] = {
 	{ "network", required_argument, NULL, OPT_NETWORK },
 	{ "strace", no_argument, NULL, OPT_STRACE },
 	{ "stats", required_argument, NULL, OPT_STATS },
+	{ "phases", required_argument, NULL, OPT_PHASES },
+	{ "profile", required_argument, NULL, OPT_PROFILE },
 	{ "log", required_argument, NULL, OPT_LOG },
 	{ "log-file", required_argument, NULL, OPT_LOG_FILE },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -53,6 +55,8 @@ void usage_print(void)
 	      "  --network=none|loopback|host   (default: loopback)\n"
 	      "  --strace                 print the guest's system calls on stderr\n"
 	      "  --stats FILE             write counters as JSON when the guest has ended\n"
+	      "  --phases FILE            write the last switches of each task, stamp by stamp, as CSV\n"
+	      "  --profile FILE           write where the time around switches went, folded for flame graphs\n"
 	      "  --log=error|warn|info|debug, --log-file FILE\n"
 	      "\n"
 	      "Exit status: the guest's; 128+n if signal n ended it; 127 command not found; 126 not executable;\n"
@@ -180,6 +184,12 @@ static int parse_one(struct run_options *o, int opt)
 		return 0;
 	case OPT_STATS:
 		o->stats_path = optarg;
+		return 0;
+	case OPT_PHASES:
+		o->phases_path = optarg;
+		return 0;
+	case OPT_PROFILE:
+		o->profile_path = optarg;
 		return 0;
 	case OPT_LOG:
 		i = parse_choice(optarg, levels);

@@ -10,7 +10,7 @@ struct run_options {
 	const char *platform;		/* a name, or "auto" */
 	struct fs_options fs;
 	enum network network;
-	const char *stats_path;		/* NULL: none */
+	const char *stats_path, *phases_path, *profile_path;	/* NULL: none */
 	char *const *argv;		/* the guest's, NULL-terminated */
 	char **envp;			/* the guest's, NULL-terminated; owned */
 	bool strace;

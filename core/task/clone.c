@@ -22,6 +22,7 @@
 #include "ipc/ipc.h"
 #include "lib/log.h"
 #include "mm/mm.h"
+#include "stamp.h"
 #include "stats.h"
 #include "task/clock.h"
 #include "task/internal.h"
@@ -66,6 +67,7 @@ bool task_begin(struct task *t)
 	t->host_tid = syscall(SYS_gettid);
 	t->tick = usage_tick();
 	stats_task_start(t);
+	stamps_task_start();
 	if (make_context(t)) {
 		log_warn("[%d] no memory for a context: killing thread group %d", t->tid, t->tg->tgid);
 		task_kill_group(t->tg, SIGKILL);

@@ -13,6 +13,7 @@
 #include "host/hostsig.h"
 #include "ipc/ipc.h"
 #include "mm/mm.h"
+#include "stamp.h"
 #include "stats.h"
 #include "task/internal.h"
 #include "task/posix_timer.h"
@@ -396,6 +397,7 @@ void task_finish(struct task *t)
 	drop_resources(t);
 	user_charge(t->cred->uid, -1);
 	stats_task_end(t);
+	stamps_task_end();
 	leader = t == tg->leader;
 	thread_group_ref(tg);
 	last = unlink_task(t, &kept);

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "lib/log.h"
+#include "lib/stamp.h"
 #include "mm/mm.h"
 #include "syscall/syscall.h"
 #include "task/internal.h"
@@ -100,6 +101,12 @@ static bool do_work(struct task *t)
 	return true;
 }
 
+static void stamp_event(const struct task *t)
+{
+	stamp_mark(STAMP_EVENT);
+	stamp_call(t->event.kind == EVENT_SYSCALL ? (s64)(u32)t->regs.orig_rax : t->event.kind == EVENT_FAULT ? -1 : -2);
+}
+
 /* Returns false if there was work, and the guest did not run. The order is block.c's. */
 static bool enter_guest(struct task *t)
 {
@@ -113,6 +120,8 @@ static bool enter_guest(struct task *t)
 	cut_time(t, &t->sys_ticks, true);
 	err = platform->switch_to(t->ctx, t->mm->as, &t->regs, &t->event);
 	cut_time(t, &t->user_ticks, false);
+	if (stamp_ring)
+		stamp_event(t);
 	atomic_store_explicit(&t->in_guest, false, memory_order_release);
 	count_up(&t->switches);
 	if (err) {
@@ -132,8 +141,10 @@ void *task_main(void *task)
 		if ((atomic_load_explicit(&t->work, memory_order_relaxed) || t->restore_blocked || wants_restart(t)) &&
 		    !do_work(t))
 			break;
-		if (enter_guest(t))
-			handle_event(t);
+		if (!enter_guest(t))
+			continue;
+		handle_event(t);
+		stamp_mark(STAMP_DONE);
 	}
 	ptrace_exit_event(t);
 	task_finish(t);

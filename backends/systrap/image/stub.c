@@ -96,7 +96,7 @@ static inline u64 ticks(void)
 }
 
 /* Tell the sentry that there is an event, and wait until it has answered: spin as long as it says, then sleep. */
-static void hand_over(struct channel *ch, u32 kind)
+static void exchange(struct channel *ch, u32 kind)
 {
 	u32 seq = ch->seq + 1;
 	u64 start;
@@ -124,6 +124,15 @@ static void hand_over(struct channel *ch, u32 kind)
 		call(NR_FUTEX, &ch->ack, FUTEX_WAIT, ack);
 	}
 	__atomic_store_n(&ch->stub_sleeps, 0, __ATOMIC_RELAXED);
+}
+
+static void hand_over(struct channel *ch, u32 kind)
+{
+	if (ch->stamp)
+		ch->stamp_stub = ticks();
+	exchange(ch, kind);
+	if (ch->stamp)
+		ch->stamp_resumed = ticks();
 }
 
 static inline u64 read_fs_base(void) { u64 v; asm volatile("rdfsbase %0" : "=r"(v)); return v; }
