@@ -7,6 +7,7 @@
 
 #include "cli/auto.h"
 #include "cli/options.h"
+#include "cli/top.h"
 #include "fs/tty.h"
 #include "host/hostsig.h"
 #include "host/limits.h"
@@ -107,6 +108,8 @@ static int run(int argc, char **argv)
 	net_reach = (enum net_reach)o.network;
 	if (set_up_platform(&o))
 		return EXIT_TRAPGATE;
+	if (knob_live)
+		stats_live_open();
 	err = fs_init(&o.fs, &place, why, sizeof(why));
 	if (err) {
 		log_error("%s", why);
@@ -138,6 +141,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(command, "run"))
 		return run(argc - 1, argv + 1);
+	if (!strcmp(command, "top"))
+		return top_command(argc - 1, argv + 1);
 	if (!strcmp(command, "platforms"))
 		return platforms_command(argc - 1, argv + 1);
 	if (!strcmp(command, "version") || !strcmp(command, "--version")) {

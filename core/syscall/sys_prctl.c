@@ -5,6 +5,7 @@
 #include <linux/securebits.h>
 #include <string.h>
 
+#include "stats.h"
 #include "syscall/syscall.h"
 #include "task/internal.h"
 #include "task/ptrace.h"
@@ -29,6 +30,7 @@ static long set_name(struct task *t, gva_t ptr)
 	name[sizeof(name) - 1] = 0;
 	pthread_mutex_lock(&t->tg->lock);
 	memcpy(t->comm, name, sizeof(name));
+	stats_task_renamed(t);
 	pthread_mutex_unlock(&t->tg->lock);
 	return 0;
 }

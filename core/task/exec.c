@@ -16,6 +16,7 @@
 #include "loader/loader.h"
 #include "lib/log.h"
 #include "mm/mm.h"
+#include "stats.h"
 #include "task/internal.h"
 #include "task/posix_timer.h"
 #include "task/ptrace.h"
@@ -56,6 +57,7 @@ static void set_comm(struct task *t, const char *comm)
 	pthread_mutex_lock(&t->tg->lock);
 	memcpy(t->comm, comm, sizeof(t->comm));
 	t->comm[sizeof(t->comm) - 1] = 0;
+	stats_task_renamed(t);
 	pthread_mutex_unlock(&t->tg->lock);
 }
 

@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "lib/stamp.h"
 #include "mm/mm.h"
+#include "stats.h"
 #include "syscall/syscall.h"
 #include "task/internal.h"
 #include "task/ptrace.h"
@@ -118,12 +119,14 @@ static bool enter_guest(struct task *t)
 		return false;
 	}
 	cut_time(t, &t->sys_ticks, true);
+	stats_live(t, t->tick);
 	err = platform->switch_to(t->ctx, t->mm->as, &t->regs, &t->event);
 	cut_time(t, &t->user_ticks, false);
 	if (stamp_ring)
 		stamp_event(t);
 	atomic_store_explicit(&t->in_guest, false, memory_order_release);
 	count_up(&t->switches);
+	stats_live(t, 0);
 	if (err) {
 		log_error("[%d] platform %s: switch failed: %d", t->tid, platform->name, err);
 		t->event.kind = EVENT_DEAD;

@@ -146,10 +146,13 @@ void thread_group_put(struct thread_group *tg)
 /* ---- the sandbox as a whole ---- */
 
 static long knob_max = 2048;
+long knob_live = 1;
 
 const struct knob task_knobs[] = {
 	{ "task.max", KNOB_INT, &knob_max, 2048, 1, 100000, NULL,
 	  "tasks that all guests together may have; each costs a host thread and, on most platforms, a stub thread", NULL },
+	{ "task.live", KNOB_BOOL, &knob_live, 1, 0, 0, NULL,
+	  "keep the page that `trapgate top` reads: a few stores a switch and 4 KiB a task", NULL },
 	{ .name = NULL },
 };
 

@@ -21,6 +21,7 @@
 #include "platform.h"
 #include "task/waitq.h"
 
+struct live_task;
 struct mm;
 struct file;
 struct fd_table;
@@ -236,6 +237,7 @@ struct task {
 	_Atomic u64 entered;		/* TSC when the switch under way began, 0 outside */
 	u32 yields;			/* own: inside_sched_yield() */
 	u64 *syscall_counts;		/* a slot a syscall number; summed for --stats */
+	struct live_task *live;		/* its place in what `trapgate top` shows, or NULL; see live.h */
 };
 
 /* task->work */
@@ -294,6 +296,7 @@ void *task_main(void *task);
 extern const struct platform_ops *platform;		/* chosen at start-up, immutable after */
 /* inside.c: for platform_config. */
 bool task_inside(struct guest_regs *home, struct guest_regs *regs, struct event *ev);
+extern long knob_live;				/* task.live */
 extern const struct knob task_knobs[];			/* for core/knob.c; ends with .name == NULL */
 
 /* ---- sleeping ---- */
