@@ -30,7 +30,7 @@ SUMMARY_HEADER = ("schema,run_id,host,platform,knobs,workload,params,placement,m
 HIST_HEADER = "schema,run_id,host,platform,knobs,workload,params,placement,block,launch,low_ns,high_ns,count"
 NAMES = ("getpid getpid-var read0 write1 open-close stat sched-yield clock-gettime clock-gettime-raw pipe-pingpong "
          "futex-pingpong signal-self fork-exit fork-exec epoll-pipe fault-anon fault-random fault-file fault-cow fault-segv "
-         "mmap-munmap mmap-touch-munmap spin memory-bandwidth").split()
+         "mmap-munmap mmap-touch-munmap spin memory-bandwidth fault-size call-rate scale-tasks scale-procs").split()
 FLOORS = ("getpid sysemu populate sigsys sigsys-spin sigsys-futex notify notify-wake sud spin futex kvm-hlt kvm-syscall kvm-ring0 "
           "kvm-fault").split()
 

@@ -6,12 +6,13 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -206,32 +207,34 @@ static void look(struct top *t)
 	t->tick = __builtin_ia32_rdtsc();
 }
 
-static bool gone(long pid)
+/* A round's time. False: the sandbox has ended, reaped or not. */
+static bool wait_round(int pidfd, double seconds)
 {
-	char path[64];
+	struct pollfd fd = { .fd = pidfd, .events = POLLIN };
 
-	snprintf(path, sizeof(path), "/proc/%ld/fd", pid);
-	return access(path, F_OK) != 0;
+	return poll(&fd, 1, (int)(seconds * 1000)) == 0;
 }
 
 int top_command(int argc, char **argv)
 {
-	struct timespec nap;
 	struct top t;
 	u64 before;
-	int err;
+	int err, pidfd;
 
 	err = options(&t, argc, argv);
 	if (!err)
 		err = attach(&t);
 	if (err)
 		return err;
-	nap = (struct timespec){ (time_t)t.seconds, (long)((t.seconds - (time_t)t.seconds) * 1e9) };
+	pidfd = syscall(SYS_pidfd_open, t.pid, 0);
+	if (pidfd < 0) {
+		log_error("%ld: %s", t.pid, strerror(errno));
+		return EXIT_TRAPGATE;
+	}
 	look(&t);
 	for (; t.rounds; t.rounds -= t.rounds > 0) {
 		before = t.tick;
-		nanosleep(&nap, NULL);
-		if (gone(t.pid))
+		if (!wait_round(pidfd, t.seconds))
 			break;
 		look(&t);
 		show(&t, t.tick - before);
