@@ -144,7 +144,7 @@ static bool port_taken(const struct socket *s, const struct endpoint *e)
 	for (struct socket *x = *bucket(s, e->port); x; x = x->port_next) {
 		struct endpoint other = local_get(x);
 
-		if (x != s && other.port == e->port && overlap(s, e, x, &other) && !may_share(s, x))
+		if (x != s && x->protocol == s->protocol && other.port == e->port && overlap(s, e, x, &other) && !may_share(s, x))
 			return true;
 	}
 	return false;
@@ -224,7 +224,7 @@ static struct socket *find(const struct socket *s, const struct endpoint *to, co
 	for (struct socket *x = *bucket(s, to->port); x; x = x->port_next) {
 		int score = 2 * (x->remote_len != 0) + !local_get(x).any;
 
-		if (score > best_score && matches(x, to, from)) {
+		if (score > best_score && x->protocol == s->protocol && matches(x, to, from)) {
 			best = x;
 			best_score = score;
 		}
@@ -318,6 +318,17 @@ static int tcp_disconnect(struct socket *s)
 	return 0;
 }
 
+static bool take_connecting(struct socket *s)
+{
+	bool was;
+
+	pthread_mutex_lock(&s->lock);
+	was = s->connecting;
+	s->connecting = false;
+	pthread_mutex_unlock(&s->lock);
+	return was;
+}
+
 static int tcp_connect(struct socket *s, struct task *t, const union sock_addr *a, u32 len, struct socket **full)
 {
 	struct endpoint to, from;
@@ -326,9 +337,13 @@ static int tcp_connect(struct socket *s, struct task *t, const union sock_addr *
 
 	if (len >= sizeof(sa_family_t) && a->sa.sa_family == AF_UNSPEC)
 		return tcp_disconnect(s);
+	if (s->state == SOCK_CONNECTED)
+		return take_connecting(s) ? 0 : -EISCONN;
 	if (s->state != SOCK_UNCONNECTED)
-		return s->state == SOCK_CONNECTED ? -EISCONN : -EINVAL;
-	err = destination(s, a, len, &to);
+		return -EINVAL;
+	err = socket_take_error(s);
+	if (!err)
+		err = destination(s, a, len, &to);
 	if (!err)
 		err = auto_bind(s);
 	if (err)
@@ -404,6 +419,21 @@ static void inet_name(struct socket *s, bool peer, union sock_addr *a, u32 *len)
 
 /* ---- UDP ---- */
 
+/* Hop limit and traffic class as the sender's socket has them, where the message said nothing. */
+static void stamp_hops(struct socket *s, struct scm *scm)
+{
+	int value;
+
+	if (!s->inet_values)
+		return;
+	if (!scm->ttl && !inet_getsockopt(s, s->domain == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+					  s->domain == AF_INET ? IP_TTL : IPV6_UNICAST_HOPS, &value))
+		scm->ttl = value + 1;
+	if (!scm->tos && !inet_getsockopt(s, s->domain == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+					  s->domain == AF_INET ? IP_TOS : IPV6_TCLASS, &value))
+		scm->tos = value + 1;
+}
+
 /*
  * MSG_MORE and UDP_CORK: what is sent is kept and goes with the next message that is not held back, as one datagram.
  * -EMSGSIZE: together they are too long; what was kept is lost, as in Linux.
@@ -427,7 +457,8 @@ static int udp_cork(struct socket *s, struct sock_msg *m, struct skb **out)
 		if (old)
 			memcpy(skb->data, old->data, old->len);
 		uio_get(m->u, skb->data + (old ? old->len : 0), len);
-		skb->scm.cred = m->scm.cred;
+		skb->scm = (struct scm){ .cred = m->scm.cred, .ttl = m->scm.ttl, .tos = m->scm.tos };
+		stamp_hops(s, &skb->scm);
 	}
 	if (old)
 		skb_free(old);
@@ -557,6 +588,8 @@ int inet_create(struct task *t, int domain, int type, int protocol, struct socke
 		return protocol ? -EPERM : -EPROTONOSUPPORT;
 	if (type != SOCK_STREAM && type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
+	if (type == SOCK_DGRAM && protocol == IPPROTO_UDPLITE)
+		want = protocol;
 	if (protocol && protocol != want)
 		return type == SOCK_DGRAM && (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) ? -EACCES : -EPROTONOSUPPORT;
 	*out = socket_new(type == SOCK_STREAM ? &tcp_ops : &udp_ops, domain, type, want);

@@ -10,6 +10,8 @@
 
 #include "net/socket.h"
 
+#define UDPLITE_SEND_CSCOV	10	/* checksum coverage: there are no checksums here */
+#define UDPLITE_RECV_CSCOV	11
 #define LOOPBACK_MSS	65483
 
 enum { OPT_BOOL = 1, OPT_READ_ONLY = 2, OPT_UNBOUND = 4 };
@@ -64,6 +66,8 @@ static const struct option options[] = {
 	{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, -1, INT32_MIN, INT32_MAX, 0 },
 	{ IPPROTO_TCP, TCP_INQ, 0, 0, 1, 0 },
 	{ IPPROTO_UDP, UDP_CORK, 0, 0, 1, OPT_BOOL },
+	{ IPPROTO_UDPLITE, UDPLITE_SEND_CSCOV, 0, 0, 65535, 0 },
+	{ IPPROTO_UDPLITE, UDPLITE_RECV_CSCOV, 0, 0, 65535, 0 },
 };
 
 struct inet_values {
@@ -73,6 +77,7 @@ struct inet_values {
 static const struct option *find(const struct socket *s, int level, int name)
 {
 	if ((level == IPPROTO_TCP && s->type != SOCK_STREAM) || (level == IPPROTO_UDP && s->type != SOCK_DGRAM) ||
+	    (level == IPPROTO_UDPLITE && s->protocol != IPPROTO_UDPLITE) ||
 	    (level == IPPROTO_IPV6 && s->domain != AF_INET6))
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)

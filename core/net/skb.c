@@ -85,7 +85,7 @@ void scm_free(struct scm *scm)
 
 int scm_dup(const struct scm *from, struct scm *to)
 {
-	*to = (struct scm){ .cred = from->cred };
+	*to = (struct scm){ .cred = from->cred, .ttl = from->ttl, .tos = from->tos };
 	if (!from->files)
 		return 0;
 	to->files = scm_files_new(from->files->n);

@@ -22,6 +22,7 @@ struct scm_files {
 struct scm {
 	struct scm_files *files;	/* NULL: none; a reference each */
 	struct ucred cred;
+	u16 ttl, tos;			/* inet datagrams: hop limit and traffic class, plus 1; 0: none said */
 };
 
 struct unix_name;

@@ -91,6 +91,7 @@ struct socket {
 	u32 local_len, remote_len;
 	struct socket *port_next;	/* inet: in the port table; its lock guards both, and `local` of those in it */
 	bool bound;
+	bool connecting;		/* TCP: connected, but a connect() that did not wait has not said so yet */
 
 	/* options: single words, written by setsockopt, read anywhere */
 	_Atomic u32 rcvbuf, sndbuf;

@@ -114,21 +114,29 @@ static void buffer_free(struct buffer *b)
 
 /* ---- control messages in ---- */
 
+/* Several arrays in one message are one, as in Linux. */
 static int rights_in(struct task *t, const u8 *data, size_t len, struct scm *scm)
 {
-	int n = len / sizeof(int), fd;
+	int n = len / sizeof(int), had = scm->files ? scm->files->n : 0, fd;
+	struct scm_files *all;
 
-	if (scm->files || n > SCM_FILES_MAX)
+	if (had + n > SCM_FILES_MAX)
 		return -EINVAL;
 	if (!n)
 		return 0;
-	scm->files = scm_files_new(n);
-	if (!scm->files)
+	all = scm_files_new(had + n);
+	if (!all)
 		return -ETOOMANYREFS;
+	for (int i = 0; i < had; i++) {
+		all->file[i] = scm->files->file[i];
+		scm->files->file[i] = NULL;
+	}
+	scm_free(scm);
+	scm->files = all;
 	for (int i = 0; i < n; i++) {
 		memcpy(&fd, data + i * sizeof(fd), sizeof(fd));
-		scm->files->file[i] = fd_get(t->files, fd);
-		if (!scm->files->file[i])
+		all->file[had + i] = fd_get(t->files, fd);
+		if (!all->file[had + i])
 			return -EBADF;
 	}
 	return 0;
@@ -153,6 +161,26 @@ static int cred_in(struct task *t, const u8 *data, size_t len, struct scm *scm)
 	return 0;
 }
 
+/* Hop limit and traffic class of one datagram; -1: as the socket has it. */
+static int hops_in(const u8 *data, size_t len, int level, int type, struct scm *scm)
+{
+	bool ttl = level == IPPROTO_IP ? type == IP_TTL : type == IPV6_HOPLIMIT;
+	bool tos = level == IPPROTO_IP ? type == IP_TOS : type == IPV6_TCLASS;
+	int value = -1;
+
+	if (!ttl && !tos)
+		return (level == IPPROTO_IP && type == IP_PKTINFO) || (level == IPPROTO_IPV6 && type == IPV6_PKTINFO) ? 0 : -EINVAL;
+	if (len != sizeof(value) && !(tos && len == 1))
+		return -EINVAL;
+	memcpy(&value, data, len);
+	if (len == 1)
+		value &= 0xff;
+	if (value < -1 || value > 255 || (level == IPPROTO_IP && ttl && value < 1))
+		return -EINVAL;
+	*(ttl ? &scm->ttl : &scm->tos) = value + 1;
+	return 0;
+}
+
 static int control_parse(struct task *t, struct socket *s, const u8 *buf, u64 len, struct scm *scm)
 {
 	u64 at = 0;
@@ -173,6 +201,9 @@ static int control_parse(struct task *t, struct socket *s, const u8 *buf, u64 le
 				err = cred_in(t, buf + at + sizeof(h), n, scm);
 			else
 				err = -EINVAL;
+		} else if ((h.cmsg_level == IPPROTO_IP || h.cmsg_level == IPPROTO_IPV6) && s->type == SOCK_DGRAM &&
+			   (s->domain == AF_INET || s->domain == AF_INET6)) {
+			err = hops_in(buf + at + sizeof(h), n, h.cmsg_level, h.cmsg_type, scm);
 		}
 		at += MIN(align_up(h.cmsg_len, 8), len - at);
 	}
@@ -382,9 +413,9 @@ struct control {
 	int *flags;
 };
 
-static void control_put(struct control *c, int type, const void *data, size_t len)
+static void control_put(struct control *c, int level, int type, const void *data, size_t len)
 {
-	struct cmsghdr h = { .cmsg_len = sizeof(h) + len, .cmsg_level = SOL_SOCKET, .cmsg_type = type };
+	struct cmsghdr h = { .cmsg_len = sizeof(h) + len, .cmsg_level = level, .cmsg_type = type };
 	u64 left = c->room - c->used;
 
 	if (left < sizeof(h)) {
@@ -420,13 +451,32 @@ static void rights_out(struct control *c, struct scm_files *files, bool cloexec)
 	if (n < files->n)
 		*c->flags |= MSG_CTRUNC;
 	if (n)
-		control_put(c, SCM_RIGHTS, fds, n * sizeof(int));
+		control_put(c, SOL_SOCKET, SCM_RIGHTS, fds, n * sizeof(int));
+}
+
+/* What an internet datagram says about its way, if that was asked for. */
+static void hops_out(struct control *c, struct socket *s, const struct sock_msg *m)
+{
+	int ttl = m->scm.ttl ? m->scm.ttl - 1 : 64, tos = m->scm.tos ? m->scm.tos - 1 : 0, on;
+	u8 tos_byte = tos;
+
+	if (s->type != SOCK_DGRAM || (s->domain != AF_INET && s->domain != AF_INET6) || s->host || !s->inet_values)
+		return;
+	if (!inet_getsockopt(s, IPPROTO_IP, IP_RECVTTL, &on) && on)
+		control_put(c, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+	if (!inet_getsockopt(s, IPPROTO_IP, IP_RECVTOS, &on) && on)
+		control_put(c, IPPROTO_IP, IP_TOS, &tos_byte, sizeof(tos_byte));
+	if (!inet_getsockopt(s, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, &on) && on)
+		control_put(c, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof(ttl));
+	if (!inet_getsockopt(s, IPPROTO_IPV6, IPV6_RECVTCLASS, &on) && on)
+		control_put(c, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
 }
 
 static void control_out(struct control *c, struct socket *s, struct sock_msg *m)
 {
 	if (s->passcred && s->domain == AF_UNIX)
-		control_put(c, SCM_CREDENTIALS, &m->scm.cred, sizeof(m->scm.cred));
+		control_put(c, SOL_SOCKET, SCM_CREDENTIALS, &m->scm.cred, sizeof(m->scm.cred));
+	hops_out(c, s, m);
 	if (m->scm.files)
 		rights_out(c, m->scm.files, m->flags & MSG_CMSG_CLOEXEC);
 }

@@ -182,12 +182,37 @@ long sys_listen(struct task *t, const u64 *arg)
 	return err;
 }
 
+/*
+ * A TCP handshake never ends within a call that does not wait: success or refusal is there at once, and told by readiness
+ * and SO_ERROR; the next connect() says it, too.
+ */
+static int connect_later(struct socket *s, int result)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!result)
+		s->connecting = true;
+	else
+		s->err = result;
+	pthread_mutex_unlock(&s->lock);
+	socket_wake(s, EPOLLOUT | EPOLLWRNORM | (result ? EPOLLERR | EPOLLHUP : 0));
+	return -EINPROGRESS;
+}
+
+static bool is_own_tcp(const struct socket *s)
+{
+	return !s->host && s->type == SOCK_STREAM && (s->domain == AF_INET || s->domain == AF_INET6);
+}
+
 static int connect_wait(struct task *t, struct file *f, struct socket *s, const union sock_addr *a, u32 len)
 {
-	bool started = false;
+	bool started = false, fresh;
 	struct sock_wait w;
 	int err, result;
 
+	/* Not the call that asks what became of an earlier one. */
+	pthread_mutex_lock(&s->lock);
+	fresh = s->state == SOCK_UNCONNECTED && !s->err;
+	pthread_mutex_unlock(&s->lock);
 	sock_wait_begin(&w, t, f, EPOLLOUT, 0);
 	for (;;) {
 		struct socket *full = NULL;
@@ -205,6 +230,8 @@ static int connect_wait(struct task *t, struct file *f, struct socket *s, const 
 		}
 	}
 	sock_wait_end(&w);
+	if (fresh && w.nonblock && is_own_tcp(s) && a->sa.sa_family != AF_UNSPEC && (!result || result == -ECONNREFUSED))
+		return connect_later(s, result);
 	return result;
 }
 

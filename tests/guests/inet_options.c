@@ -2,6 +2,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "check.h"
@@ -94,8 +95,51 @@ static void again(void)
 	close(l);
 }
 
+/* Without waiting: the result comes by readiness, SO_ERROR or another connect(). */
+static void later(void)
+{
+	int l = bound(SOCK_STREAM), c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct pollfd p = { .fd = c, .events = POLLOUT };
+
+	CHECK(listen(l, 5) == 0);
+	CHECK_ERRNO(connect(c, (struct sockaddr *)&loopback, sizeof(loopback)), EINPROGRESS);
+	CHECK(poll(&p, 1, 1000) == 1 && p.revents == POLLOUT);
+	CHECK(get(c, SOL_SOCKET, SO_ERROR) == 0);
+	CHECK(connect(c, (struct sockaddr *)&loopback, sizeof(loopback)) == 0);
+	CHECK_ERRNO(connect(c, (struct sockaddr *)&loopback, sizeof(loopback)), EISCONN);
+	close(c);
+	close(l);
+	p.fd = c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	CHECK_ERRNO(connect(c, (struct sockaddr *)&loopback, sizeof(loopback)), EINPROGRESS);
+	CHECK(poll(&p, 1, 1000) == 1 && (p.revents & (POLLERR | POLLHUP)) == (POLLERR | POLLHUP));
+	CHECK_ERRNO(connect(c, (struct sockaddr *)&loopback, sizeof(loopback)), ECONNREFUSED);
+	close(c);
+}
+
+/* Hop limit and traffic class travel with a datagram. */
+static void hops(void)
+{
+	int in = bound(SOCK_DGRAM), out = socket(AF_INET, SOCK_DGRAM, 0), ttl = 0;
+	char control[64], b;
+	struct iovec iov = { &b, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *c;
+
+	CHECK(set(in, IPPROTO_IP, IP_RECVTTL, 1) == 0 && set(out, IPPROTO_IP, IP_TTL, 33) == 0);
+	CHECK(sendto(out, "x", 1, 0, (struct sockaddr *)&loopback, sizeof(loopback)) == 1);
+	CHECK(recvmsg(in, &m, 0) == 1);
+	c = CMSG_FIRSTHDR(&m);
+	CHECK(c && c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL);
+	memcpy(&ttl, CMSG_DATA(c), sizeof(ttl));
+	CHECK(ttl == 33);
+	close(in);
+	close(out);
+}
+
 int main(void)
 {
+	later();
+	hops();
 	options();
 	corked();
 	again();
