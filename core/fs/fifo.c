@@ -11,12 +11,12 @@
 #include "task/task.h"
 
 /* The inode's pipe with `f` counted in, or NULL: out of memory. */
-static struct pipe *fifo_join(struct inode *in, u32 flags, u32 *readers_seen, u32 *writers_seen)
+static struct pipe *fifo_join(struct task *t, struct inode *in, u32 flags, u32 *readers_seen, u32 *writers_seen)
 {
 	struct pipe *p;
 
 	pthread_mutex_lock(&in->lock);
-	p = in->pipe ? in->pipe : pipe_new();
+	p = in->pipe ? in->pipe : pipe_new(t);
 	in->pipe = p;
 	if (p) {
 		pthread_mutex_lock(&p->lock);
@@ -83,7 +83,7 @@ int fifo_open(struct inode *in, struct task *t, struct file *f)
 	/* A fifo of the host's (standard streams): its file system opens it. */
 	if (in->ops->open)
 		return in->ops->open(in, t, f);
-	p = fifo_join(in, flags, &readers_seen, &writers_seen);
+	p = fifo_join(t, in, flags, &readers_seen, &writers_seen);
 	if (!p)
 		return -ENOMEM;
 	waitq_wake(&p->wq, EPOLLIN | EPOLLOUT);

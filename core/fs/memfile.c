@@ -93,7 +93,7 @@ int mem_fallocate(struct file *f, int mode, u64 pos, u64 len)
 		return -EOPNOTSUPP;
 	pthread_mutex_lock(&in->lock);
 	seals = memnode(in)->seals;
-	if (seals & SEALS_WRITE)
+	if ((seals & SEALS_WRITE) && (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
 		goto out;
 	if ((seals & F_SEAL_GROW) && !(mode & FALLOC_FL_KEEP_SIZE) && pos + len > in->cache->size)
 		goto out;

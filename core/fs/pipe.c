@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #include "fs/pipe.h"
 #include "fs/special.h"
+#include "fs/sysctl.h"
 #include "task/task.h"
 
 /* As fs.pipe-user-pages-soft: past it, new pipes are small, so that descriptors alone cannot eat the sentry's memory. */
@@ -27,7 +29,12 @@ static struct super pipefs_super = {
 };
 static const struct inode_ops pipe_inode_ops = { .release = NULL };
 
-struct pipe *pipe_new(void)
+static bool pipe_unlimited(struct task *t)
+{
+	return cred_capable(t->cred, CAP_SYS_RESOURCE);
+}
+
+struct pipe *pipe_new(struct task *t)
 {
 	struct pipe *p = calloc(1, sizeof(*p));
 
@@ -36,6 +43,8 @@ struct pipe *pipe_new(void)
 	pthread_mutex_init(&p->lock, NULL);
 	waitq_init(&p->wq);
 	p->cap = atomic_load(&pipe_pages) >= PIPE_PAGES_SOFT ? 2 * PIPE_CHUNK : PIPE_DEFAULT;
+	if (p->cap > sysctl_pipe_max_size.value && !pipe_unlimited(t))
+		p->cap = sysctl_pipe_max_size.value;
 	atomic_fetch_add(&pipe_pages, p->cap / PIPE_CHUNK);
 	return p;
 }
@@ -271,10 +280,10 @@ static struct file *pipe_end(struct inode *in, struct pipe *p, u32 flags)
 	return f;
 }
 
-int pipe_create(struct file **rd, struct file **wr, u32 flags)
+int pipe_create(struct task *t, struct file **rd, struct file **wr, u32 flags)
 {
 	struct inode *in = inode_new(&pipefs_super, &pipe_inode_ops, S_IFIFO | 0600);
-	struct pipe *p = pipe_new();
+	struct pipe *p = pipe_new(t);
 	int err = -ENFILE;
 
 	if (!in || !p)
@@ -299,14 +308,14 @@ out:
 	return err;
 }
 
-static int pipe_set_size(struct pipe *p, u64 arg)
+static int pipe_set_size(struct task *t, struct pipe *p, u64 arg)
 {
 	u32 size = PIPE_CHUNK;
 	int err = 0;
 
 	if (arg > 1u << 31)
 		return -EINVAL;
-	if (arg > PIPE_MAX)
+	if (arg > PIPE_MAX || (arg > (u64)sysctl_pipe_max_size.value && !pipe_unlimited(t)))
 		return -EPERM;
 	while (size < arg)
 		size *= 2;
@@ -335,6 +344,6 @@ long pipe_fcntl(struct file *f, struct task *t, int cmd, u64 arg)
 	if (!p)
 		return -EBADF;
 	if (cmd == F_SETPIPE_SZ)
-		return pipe_set_size(p, (u32)arg);
+		return pipe_set_size(t, p, (u32)arg);
 	return p->cap;
 }

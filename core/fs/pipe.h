@@ -37,7 +37,7 @@ struct pipe {
 
 extern const struct file_ops pipe_file_ops;
 
-struct pipe *pipe_new(void);
+struct pipe *pipe_new(struct task *t);		/* t: whose limits count */
 void pipe_free(struct pipe *p);
 struct pipe *file_pipe(const struct file *f);	/* NULL if it is none */
 

@@ -1,4 +1,5 @@
 /* /proc/sys: what programs ask for. Names come from uts, limits are what this kernel keeps; numbers: fs/sysctl.h. */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,13 +12,16 @@
 
 #define FILE_TEXT(n, t)	{ .name = n, .mode = S_IFREG | 0444, .text = t }
 #define FILE_SHOW(n, f)	{ .name = n, .mode = S_IFREG | 0444, .show = f }
+#define FILE_NAME(n, f, which)	{ .name = n, .mode = S_IFREG | 0644, .arg = which, .show = f, .store = name_store }
 #define DIR(n, c)	{ .name = n, .mode = S_IFDIR | 0555, .children = c }
 
+struct sysctl sysctl_aio_max_nr = { 65536, 0, 1 << 20 };
 struct sysctl sysctl_inotify_events = { 16384, 0, INT_MAX };
 struct sysctl sysctl_inotify_instances = { 128, 0, INT_MAX };
 struct sysctl sysctl_inotify_watches = { 65536, 0, INT_MAX };
 struct sysctl sysctl_lease_break_time = { 45, 0, INT_MAX };
 struct sysctl sysctl_pipe_max_size = { 1 << 20, PAGE_SIZE, 1 << 20 };
+struct sysctl sysctl_nr_open = { 1 << 20, 8, 1 << 20 };
 struct sysctl sysctl_pid_max = { PID_MAX, 301, PID_MAX };
 struct sysctl sysctl_ns_last_pid = { 0, 0, PID_MAX };
 struct sysctl sysctl_threads_max = { 4096, 20, 4096 };
@@ -54,6 +58,13 @@ static int domainname_show(struct seq *s, const struct pseudo *p, struct task *v
 	uts_get(&uts);
 	seq_printf(s, "%s\n", uts.domainname);
 	return 0;
+}
+
+static s64 name_store(const struct pseudo *p, struct task *t, const char *data, size_t len)
+{
+	size_t n = strcspn(data, "\n");
+
+	return uts_set(t, p->e->arg, data, MIN(n, (size_t)UTS_LEN)) ? -EPERM : (s64)len;
 }
 
 /* ---- random/ ---- */
@@ -112,8 +123,8 @@ static const struct pseudo_entry kernel_names[] = {
 	FILE_TEXT("cap_last_cap", "40\n"),
 	FILE_TEXT("core_pattern", "core\n"),
 	SYSCTL("core_uses_pid", core_uses_pid),
-	FILE_SHOW("domainname", domainname_show),
-	FILE_SHOW("hostname", hostname_show),
+	FILE_NAME("domainname", domainname_show, UTS_DOMAIN),
+	FILE_NAME("hostname", hostname_show, UTS_NODE),
 	FILE_TEXT("dmesg_restrict", "1\n"),
 	FILE_TEXT("kptr_restrict", "1\n"),
 	FILE_TEXT("msgmax", "8192\n"),
@@ -190,7 +201,7 @@ static const struct pseudo_entry mqueue_names[] = {
 };
 
 static const struct pseudo_entry fs_names[] = {
-	FILE_TEXT("aio-max-nr", "65536\n"),
+	SYSCTL("aio-max-nr", sysctl_aio_max_nr),
 	FILE_TEXT("aio-nr", "0\n"),
 	DIR("epoll", epoll_names),
 	FILE_TEXT("file-max", "9223372036854775807\n"),
@@ -198,7 +209,7 @@ static const struct pseudo_entry fs_names[] = {
 	DIR("inotify", inotify_names),
 	SYSCTL("lease-break-time", sysctl_lease_break_time),
 	DIR("mqueue", mqueue_names),
-	FILE_TEXT("nr_open", "1048576\n"),
+	SYSCTL("nr_open", sysctl_nr_open),
 	SYSCTL("pipe-max-size", sysctl_pipe_max_size),
 	FILE_TEXT("pipe-user-pages-hard", "0\n"),
 	FILE_TEXT("pipe-user-pages-soft", "16384\n"),

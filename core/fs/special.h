@@ -43,7 +43,7 @@ void inode_leases_free(struct inode *in);
 
 /* ---- pipes ---- */
 long pipe_fcntl(struct file *f, struct task *t, int cmd, u64 arg);	/* F_SETPIPE_SZ, F_GETPIPE_SZ; -EBADF if no pipe */
-int pipe_create(struct file **rd, struct file **wr, u32 flags);		/* O_NONBLOCK, O_DIRECT */
+int pipe_create(struct task *t, struct file **rd, struct file **wr, u32 flags);		/* O_NONBLOCK, O_DIRECT */
 
 /* ---- the host's descriptors ---- */
 struct file *hostfile_new(int host_fd, u32 flags);	/* takes the descriptor over; NULL and errno-like fd closed on failure */

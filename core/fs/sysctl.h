@@ -16,8 +16,9 @@ struct sysctl {
 	s64 min, max;			/* a write outside is EINVAL */
 };
 
+extern struct sysctl sysctl_aio_max_nr;
 extern struct sysctl sysctl_inotify_events, sysctl_inotify_instances, sysctl_inotify_watches;
-extern struct sysctl sysctl_lease_break_time, sysctl_pipe_max_size;
+extern struct sysctl sysctl_lease_break_time, sysctl_nr_open, sysctl_pipe_max_size;
 extern struct sysctl sysctl_pid_max, sysctl_ns_last_pid, sysctl_threads_max;
 
 int sysctl_show(struct seq *s, const struct pseudo *p, struct task *viewer);

@@ -16,6 +16,10 @@ int walk_at(struct task *t, int dirfd, u64 gva, u32 at, u32 allowed, struct path
 struct file *file_readable(struct task *t, int fd);	/* by descriptor, open for reading; NULL: -EBADF */
 struct file *file_writable(struct task *t, int fd);
 
+/* read and write, and their vectors, in all forms: `pos` NULL is the file's own, `rwf` are RWF_*. */
+long file_rw(struct task *t, int fd, bool write, u64 addr, u64 len, const u64 *pos, int rwf);
+long file_rwv(struct task *t, int fd, bool write, u64 addr, u64 n, const u64 *pos, int rwf);
+
 /* Move all of a buffer of the sentry's, waiting as read(2) and write(2) do. Bytes, or -errno with nothing moved. */
 s64 file_read_wait(struct task *t, struct file *f, void *buf, u64 len, u64 *pos);
 s64 file_write_wait(struct task *t, struct file *f, const void *buf, u64 len, u64 *pos);

@@ -1,4 +1,5 @@
 /* Who a task is: pids, process groups, sessions, users, groups, capabilities. */
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <string.h>
@@ -270,13 +271,15 @@ long sys_getgroups(struct task *t, const u64 *arg)
 
 long sys_setgroups(struct task *t, const u64 *arg)
 {
-	u32 n = arg[0];
+	u32 n = arg[0], last;
 	struct cred *c;
 
 	if (!cred_capable(t->cred, CAP_SETGID))
 		return -EPERM;
-	if (n > ARRAY_SIZE(c->groups))		/* the kernel's own limit is 65536 */
+	if (n > NGROUPS_MAX)
 		return -EINVAL;
+	if (n > ARRAY_SIZE(c->groups))		/* more than the sentry keeps: a list that can't be read is EFAULT all the same */
+		return copy_in(t->mm, &last, arg[1] + (n - 1) * sizeof(u32), sizeof(u32)) ? -EFAULT : -ENOMEM;
 	c = cred_copy(t->cred);
 	if (!c)
 		return -ENOMEM;

@@ -1,11 +1,11 @@
 /* Resource limits and usage. */
 #include <linux/capability.h>
 
+#include "fs/sysctl.h"
 #include "syscall/syscall.h"
 #include "syscall/usage.h"
 #include "task/internal.h"
 
-#define NR_OPEN_MAX	((u64)1 << 20)
 
 static struct timeval timeval_of(u64 ns)
 {
@@ -60,7 +60,7 @@ static int check_new(struct task *t, int resource, const struct rlimit *old, con
 {
 	if (new->rlim_cur > new->rlim_max)
 		return -EINVAL;
-	if (resource == RLIMIT_NOFILE && new->rlim_max > NR_OPEN_MAX)
+	if (resource == RLIMIT_NOFILE && new->rlim_max > (u64)sysctl_nr_open.value)
 		return -EPERM;
 	if (new->rlim_max > old->rlim_max && !cred_capable(t->cred, CAP_SYS_RESOURCE))
 		return -EPERM;

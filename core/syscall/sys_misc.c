@@ -1,5 +1,7 @@
 /* The system as a whole: its names, its memory, randomness - and what no sandbox may do to it. */
 #include <limits.h>
+#include <linux/capability.h>
+#include <linux/reboot.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -11,13 +13,11 @@
 #include "syscall/uts.h"
 #include "task/clock.h"
 
-#define CAP_SYS_ADMIN	21
-#define UTS_LEN		64		/* without the NUL */
 
 /* ---- names ---- */
 
 static pthread_mutex_t uts_lock = PTHREAD_MUTEX_INITIALIZER;
-static char uts_node[UTS_LEN + 1], uts_domain[UTS_LEN + 1];	/* by uts_lock */
+static char uts_names[2][UTS_LEN + 1];				/* by enum uts_name; by uts_lock */
 static bool uts_started;					/* likewise */
 
 /* uts_lock held. A guest begins with the host's names, as it sees the host's files. */
@@ -29,8 +29,8 @@ static void uts_start(void)
 		return;
 	uts_started = true;
 	uname(&host);
-	memcpy(uts_node, host.nodename, UTS_LEN);
-	memcpy(uts_domain, host.domainname, UTS_LEN);
+	memcpy(uts_names[UTS_NODE], host.nodename, UTS_LEN);
+	memcpy(uts_names[UTS_DOMAIN], host.domainname, UTS_LEN);
 }
 
 void uts_get(struct utsname *out)
@@ -42,8 +42,8 @@ void uts_get(struct utsname *out)
 	strcpy(out->machine, "x86_64");
 	pthread_mutex_lock(&uts_lock);
 	uts_start();
-	memcpy(out->nodename, uts_node, sizeof(uts_node));
-	memcpy(out->domainname, uts_domain, sizeof(uts_domain));
+	memcpy(out->nodename, uts_names[UTS_NODE], UTS_LEN + 1);
+	memcpy(out->domainname, uts_names[UTS_DOMAIN], UTS_LEN + 1);
 	pthread_mutex_unlock(&uts_lock);
 }
 
@@ -55,9 +55,21 @@ long sys_uname(struct task *t, const u64 *arg)
 	return put_user(t->mm, arg[0], &uts) ? -EFAULT : 0;
 }
 
-static long set_name(struct task *t, char *name, gva_t src, s32 len)
+int uts_set(struct task *t, enum uts_name which, const char *name, size_t len)
 {
-	char new[UTS_LEN + 1] = "";
+	if (!cred_capable(t->cred, CAP_SYS_ADMIN))
+		return -EPERM;
+	pthread_mutex_lock(&uts_lock);
+	uts_start();
+	memset(uts_names[which], 0, sizeof(uts_names[which]));
+	memcpy(uts_names[which], name, len);
+	pthread_mutex_unlock(&uts_lock);
+	return 0;
+}
+
+static long set_name(struct task *t, enum uts_name which, gva_t src, s32 len)
+{
+	char new[UTS_LEN];
 
 	if (!cred_capable(t->cred, CAP_SYS_ADMIN))
 		return -EPERM;
@@ -65,21 +77,17 @@ static long set_name(struct task *t, char *name, gva_t src, s32 len)
 		return -EINVAL;
 	if (copy_in(t->mm, new, src, len))
 		return -EFAULT;
-	pthread_mutex_lock(&uts_lock);
-	uts_start();
-	memcpy(name, new, sizeof(new));
-	pthread_mutex_unlock(&uts_lock);
-	return 0;
+	return uts_set(t, which, new, len);
 }
 
 long sys_sethostname(struct task *t, const u64 *arg)
 {
-	return set_name(t, uts_node, arg[0], arg[1]);
+	return set_name(t, UTS_NODE, arg[0], arg[1]);
 }
 
 long sys_setdomainname(struct task *t, const u64 *arg)
 {
-	return set_name(t, uts_domain, arg[0], arg[1]);
+	return set_name(t, UTS_DOMAIN, arg[0], arg[1]);
 }
 
 /* ---- state ---- */
@@ -166,11 +174,78 @@ long sys_absent(struct task *t, const u64 *arg)
 	return -ENOSYS;
 }
 
+/* ---- privileged, and with nothing behind it: answers are those of a kernel that has none of it ---- */
+
+#define LOG_BUFFER	(1 << 18)
+
+/* The kernel's log: ours is empty. */
 long sys_syslog(struct task *t, const u64 *arg)
 {
 	s32 type = arg[0], len = arg[2];
 
-	if (type < 0 || type > 10 || ((type == 2 || type == 3 || type == 4) && (!arg[1] || len < 0)))
+	if (!cred_capable(t->cred, CAP_SYSLOG) && !cred_capable(t->cred, CAP_SYS_ADMIN))
+		return -EPERM;
+	switch (type) {
+	case 2:					/* SYSLOG_ACTION_READ: waits for a line */
+		if (!arg[1] || len < 0)
+			return -EINVAL;
+		return len ? (task_block(t, TIME_FOREVER), -ERESTARTSYS) : 0;
+	case 3: case 4:				/* READ_ALL, READ_CLEAR */
+		return !arg[1] || len < 0 ? -EINVAL : 0;
+	case 8:					/* CONSOLE_LEVEL */
+		return len < 1 || len > 8 ? -EINVAL : 0;
+	case 10:				/* SIZE_BUFFER */
+		return LOG_BUFFER;
+	case 0: case 1: case 5: case 6: case 7: case 9:
+		return 0;
+	default:
 		return -EINVAL;
-	return -EPERM;
+	}
+}
+
+/* No module is ever loaded. */
+long sys_delete_module(struct task *t, const u64 *arg)
+{
+	char name[56];				/* MODULE_NAME_LEN */
+
+	if (!cred_capable(t->cred, CAP_SYS_MODULE))
+		return -EPERM;
+	return copy_in_str(t->mm, name, arg[0], sizeof(name)) == -EFAULT ? -EFAULT : -ENOENT;
+}
+
+/* Ctrl-Alt-Del may be switched on and off, since there is no such key; whatever stops the machine is refused. */
+long sys_reboot(struct task *t, const u64 *arg)
+{
+	static const u32 magic2[] = { LINUX_REBOOT_MAGIC2, LINUX_REBOOT_MAGIC2A, LINUX_REBOOT_MAGIC2B, LINUX_REBOOT_MAGIC2C };
+	bool known = false;
+
+	if (!cred_capable(t->cred, CAP_SYS_BOOT))
+		return -EPERM;
+	for (size_t i = 0; i < ARRAY_SIZE(magic2); i++)
+		known |= (u32)arg[1] == magic2[i];
+	if ((u32)arg[0] != LINUX_REBOOT_MAGIC1 || !known)
+		return -EINVAL;
+	switch ((u32)arg[2]) {
+	case LINUX_REBOOT_CMD_CAD_ON:
+	case LINUX_REBOOT_CMD_CAD_OFF:
+		return 0;
+	case LINUX_REBOOT_CMD_RESTART: case LINUX_REBOOT_CMD_HALT: case LINUX_REBOOT_CMD_POWER_OFF:
+	case LINUX_REBOOT_CMD_RESTART2: case LINUX_REBOOT_CMD_KEXEC: case LINUX_REBOOT_CMD_SW_SUSPEND:
+		return -EPERM;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* A task without a terminal has nothing to hang up; one with it keeps it. */
+long sys_vhangup(struct task *t, const u64 *arg)
+{
+	bool tty;
+
+	if (!cred_capable(t->cred, CAP_SYS_TTY_CONFIG))
+		return -EPERM;
+	pthread_rwlock_rdlock(&tasklist);
+	tty = t->tg->session && t->tg->session->tty;
+	pthread_rwlock_unlock(&tasklist);
+	return tty ? -EPERM : 0;
 }

@@ -9,6 +9,7 @@
 #include "fs/memfs.h"
 #include "syscall/file_calls.h"
 
+#define MFD_FLAGS	(MFD_CLOEXEC | MFD_ALLOW_SEALING | 0x8u | 0x10u)	/* MFD_NOEXEC_SEAL, MFD_EXEC */
 #define LARGEFILE	0100000		/* x86-64 sets it in every file; libc's O_LARGEFILE is 0 */
 #define OPEN_FLAGS	(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | \
 			 O_ASYNC | O_DIRECT | LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE)
@@ -133,11 +134,13 @@ long sys_memfd_create(struct task *t, const u64 *arg)
 	s64 len;
 	int err;
 
-	if (flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | 0x8u | 0x10u))	/* MFD_NOEXEC_SEAL, MFD_EXEC */
+	if (flags & ~(flags & MFD_HUGETLB ? MFD_FLAGS | MFD_HUGETLB | (u32)MFD_HUGE_MASK << MFD_HUGE_SHIFT : MFD_FLAGS))
 		return -EINVAL;
 	len = copy_in_str(t->mm, name, arg[0], sizeof(name));
 	if (len < 0)
 		return len == -ENAMETOOLONG ? -EINVAL : len;
+	if (flags & MFD_HUGETLB)
+		return -ENODEV;			/* there are no huge pages of any size */
 	err = memfd_open(t, name, flags & (MFD_ALLOW_SEALING | 0x8u), O_RDWR | LARGEFILE, &f);
 	return err ? err : fd_install(t, f, 0, flags & MFD_CLOEXEC);
 }

@@ -13,7 +13,7 @@ static long do_pipe(struct task *t, gva_t addr, int flags)
 
 	if (flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT))
 		return -EINVAL;
-	err = pipe_create(&rd, &wr, flags & ~O_CLOEXEC);
+	err = pipe_create(t, &rd, &wr, flags & ~O_CLOEXEC);
 	if (err)
 		return err;
 	fd[0] = fd_install(t, rd, 0, flags & O_CLOEXEC);

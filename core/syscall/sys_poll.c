@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/epoll.h>
 
 #include "fs/fs.h"
@@ -170,7 +171,7 @@ static void put_time_left(struct task *t, gva_t addr, u64 deadline, bool timeval
 	u64 now = clock_now(CLOCK_MONOTONIC), left = deadline > now ? deadline - now : 0;
 	struct timespec ts = timespec_from_ns(left);
 
-	if (!addr || deadline == TIME_FOREVER)
+	if (!addr || deadline == TIME_FOREVER || (t->personality & STICKY_TIMEOUTS))
 		return;
 	if (timeval)
 		ts.tv_nsec /= 1000;

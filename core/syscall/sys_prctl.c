@@ -157,13 +157,16 @@ static long prctl_hints(struct task *t, const u64 *arg)
 {
 	switch ((s32)arg[0]) {
 	case PR_SET_VMA:
-	case PR_SET_THP_DISABLE:
 	case PR_MCE_KILL:
-	case PR_SET_TIMING:
 		return 0;
+	case PR_SET_THP_DISABLE:
+		return arg[2] || arg[3] || arg[4] ? -EINVAL : 0;
 	case PR_GET_THP_DISABLE:
+		return arg[1] || arg[2] || arg[3] || arg[4] ? -EINVAL : 0;
+	case PR_SET_TIMING:
+		return arg[1] == PR_TIMING_STATISTICAL ? 0 : -EINVAL;
 	case PR_GET_TIMING:
-		return 0;
+		return PR_TIMING_STATISTICAL;
 	case PR_MCE_KILL_GET:
 		return PR_MCE_KILL_DEFAULT;
 	case PR_SET_TSC:
@@ -202,7 +205,7 @@ long sys_prctl(struct task *t, const u64 *arg)
 	case PR_GET_TIMERSLACK:
 		return t->timer_slack_ns;
 	case PR_SET_TIMERSLACK:
-		t->timer_slack_ns = (s64)arg[1] <= 0 ? 50000 : arg[1];
+		t->timer_slack_ns = (s64)arg[1] <= 0 ? t->timer_slack_default : arg[1];
 		return 0;
 	case PR_GET_SECCOMP:
 		return t->seccomp_mode;
@@ -260,6 +263,5 @@ long sys_personality(struct task *t, const u64 *arg)
 /* ---- refused: glibc and others go without ---- */
 
 long sys_rseq(struct task *t, const u64 *arg) { return -ENOSYS; }
-long sys_kcmp(struct task *t, const u64 *arg) { return -ENOSYS; }
 long sys_seccomp(struct task *t, const u64 *arg) { return seccomp_call(t, arg[0], arg[1], arg[2]); }
 long sys_ptrace(struct task *t, const u64 *arg) { return ptrace_call(t, (s64)arg[0], (int)arg[1], arg[2], arg[3]); }

@@ -255,12 +255,26 @@ static s64 file_transfer(struct task *t, struct file *f, bool write, struct curs
 	return n;
 }
 
-static struct file *file_for(struct task *t, int fd, bool write)
+/* What a positional call says of a pipe comes before what it says of how that is open. */
+static int file_for(struct task *t, int fd, bool write, bool positional, struct file **out)
 {
-	return write ? file_writable(t, fd) : file_readable(t, fd);
+	struct file *f = fd_get_io(t->files, fd);
+	int err = 0;
+
+	if (!f)
+		return -EBADF;
+	if (positional && !file_positional(f))
+		err = -ESPIPE;
+	else if ((f->flags & O_ACCMODE) == (write ? O_RDONLY : O_WRONLY))
+		err = -EBADF;
+	if (err)
+		file_put(f);
+	else
+		*out = f;
+	return err;
 }
 
-static long rw_call(struct task *t, int fd, bool write, u64 addr, u64 len, const u64 *pos)
+long file_rw(struct task *t, int fd, bool write, u64 addr, u64 len, const u64 *pos, int rwf)
 {
 	struct guest_iovec one = { addr, MIN(len, RW_MAX) };
 	struct cursor c = { &one, 1, one.len };
@@ -269,37 +283,35 @@ static long rw_call(struct task *t, int fd, bool write, u64 addr, u64 len, const
 
 	if (pos && (s64)*pos < 0)
 		return -EINVAL;
-	f = file_for(t, fd, write);
-	if (!f)
-		return -EBADF;
-	if (pos && !file_positional(f))
-		n = -ESPIPE;
-	else if (!guest_range_ok(addr, len))
+	n = file_for(t, fd, write, pos, &f);
+	if (n)
+		return n;
+	if (!guest_range_ok(addr, len))
 		n = -EFAULT;
 	else
-		n = file_transfer(t, f, write, &c, pos, 0);
+		n = file_transfer(t, f, write, &c, pos, rwf);
 	file_put(f);
 	return n;
 }
 
 long sys_read(struct task *t, const u64 *arg)
 {
-	return rw_call(t, arg[0], false, arg[1], arg[2], NULL);
+	return file_rw(t, arg[0], false, arg[1], arg[2], NULL, 0);
 }
 
 long sys_write(struct task *t, const u64 *arg)
 {
-	return rw_call(t, arg[0], true, arg[1], arg[2], NULL);
+	return file_rw(t, arg[0], true, arg[1], arg[2], NULL, 0);
 }
 
 long sys_pread64(struct task *t, const u64 *arg)
 {
-	return rw_call(t, arg[0], false, arg[1], arg[2], &arg[3]);
+	return file_rw(t, arg[0], false, arg[1], arg[2], &arg[3], 0);
 }
 
 long sys_pwrite64(struct task *t, const u64 *arg)
 {
-	return rw_call(t, arg[0], true, arg[1], arg[2], &arg[3]);
+	return file_rw(t, arg[0], true, arg[1], arg[2], &arg[3], 0);
 }
 
 /* ---- vectors ---- */
@@ -327,7 +339,7 @@ static int cursor_in(struct task *t, struct cursor *c, struct guest_iovec *local
 	return 0;
 }
 
-static long rwv_call(struct task *t, int fd, bool write, u64 addr, u64 n, const u64 *pos, int rwf)
+long file_rwv(struct task *t, int fd, bool write, u64 addr, u64 n, const u64 *pos, int rwf)
 {
 	struct guest_iovec local[INLINE_IOV], *array;
 	struct cursor c = { .iov = NULL };
@@ -336,10 +348,10 @@ static long rwv_call(struct task *t, int fd, bool write, u64 addr, u64 n, const 
 
 	if (pos && (s64)*pos < 0)
 		return -EINVAL;
-	f = file_for(t, fd, write);
-	if (!f)
-		return -EBADF;
-	ret = pos && !file_positional(f) ? -ESPIPE : cursor_in(t, &c, local, addr, n);
+	ret = file_for(t, fd, write, pos, &f);
+	if (ret)
+		return ret;
+	ret = cursor_in(t, &c, local, addr, n);
 	array = c.iov;
 	if (!ret)
 		ret = n ? file_transfer(t, f, write, &c, pos, rwf) : 0;
@@ -351,22 +363,22 @@ static long rwv_call(struct task *t, int fd, bool write, u64 addr, u64 n, const 
 
 long sys_readv(struct task *t, const u64 *arg)
 {
-	return rwv_call(t, arg[0], false, arg[1], arg[2], NULL, 0);
+	return file_rwv(t, arg[0], false, arg[1], arg[2], NULL, 0);
 }
 
 long sys_writev(struct task *t, const u64 *arg)
 {
-	return rwv_call(t, arg[0], true, arg[1], arg[2], NULL, 0);
+	return file_rwv(t, arg[0], true, arg[1], arg[2], NULL, 0);
 }
 
 long sys_preadv(struct task *t, const u64 *arg)
 {
-	return rwv_call(t, arg[0], false, arg[1], arg[2], &arg[3], 0);
+	return file_rwv(t, arg[0], false, arg[1], arg[2], &arg[3], 0);
 }
 
 long sys_pwritev(struct task *t, const u64 *arg)
 {
-	return rwv_call(t, arg[0], true, arg[1], arg[2], &arg[3], 0);
+	return file_rwv(t, arg[0], true, arg[1], arg[2], &arg[3], 0);
 }
 
 static long rwv2_call(struct task *t, const u64 *arg, bool write)
@@ -375,7 +387,7 @@ static long rwv2_call(struct task *t, const u64 *arg, bool write)
 
 	if (rwf & ~known)
 		return -EOPNOTSUPP;
-	return rwv_call(t, arg[0], write, arg[1], arg[2], (s64)arg[3] == -1 ? NULL : &arg[3], rwf);
+	return file_rwv(t, arg[0], write, arg[1], arg[2], (s64)arg[3] == -1 ? NULL : &arg[3], rwf);
 }
 
 long sys_preadv2(struct task *t, const u64 *arg) { return rwv2_call(t, arg, false); }

@@ -419,12 +419,17 @@ static int get_ioprio(struct task *t, struct task *other, long *data)
 	return 0;
 }
 
+#define IOPRIO_LEVELS	0x1fff
+
 long sys_ioprio_set(struct task *t, const u64 *arg)
 {
 	const struct selection s = { (u32)arg[0] - 1, arg[1] };
 	long prio = (s32)arg[2];
 
 	if (s.which > PRIO_USER || prio < 0 || IOPRIO_CLASS(prio) > 3)
+		return -EINVAL;
+	/* RT and BE have eight levels; no class, no level. */
+	if ((prio & IOPRIO_LEVELS) > (IOPRIO_CLASS(prio) == 0 ? 0 : IOPRIO_CLASS(prio) < 3 ? 7 : IOPRIO_LEVELS))
 		return -EINVAL;
 	if (IOPRIO_CLASS(prio) == 1 && !cred_capable(t->cred, CAP_SYS_ADMIN) && !cred_capable(t->cred, CAP_SYS_NICE))
 		return -EPERM;

@@ -251,3 +251,72 @@ long sys_fstatfs(struct task *t, const u64 *arg)
 	file_put(f);
 	return ret;
 }
+
+/* ---- the old ones ---- */
+
+struct ustat_kernel {
+	s32 free_blocks;
+	u64 free_inodes;
+	char name[6], pack[6];
+};
+_Static_assert(sizeof(struct ustat_kernel) == 32, "struct ustat of the x86-64 ABI");
+
+struct by_dev {
+	u64 dev;
+	struct super *super;
+};
+
+static bool mount_is(struct mount *m, void *arg)
+{
+	struct by_dev *want = arg;
+
+	if (m->super->dev != want->dev)
+		return true;
+	want->super = m->super;
+	super_get(m->super);
+	return false;
+}
+
+long sys_ustat(struct task *t, const u64 *arg)
+{
+	struct by_dev want = { .dev = (u32)arg[0] };
+	struct ustat_kernel u = { 0 };
+	struct statfs st = { 0 };
+
+	mount_for_each(t->place->ns, mount_is, &want);
+	if (!want.super)
+		return -EINVAL;
+	if (want.super->statfs)
+		want.super->statfs(want.super, &st);
+	super_put(want.super);
+	u.free_blocks = st.f_bfree;
+	u.free_inodes = st.f_ffree;
+	return put_user(t->mm, arg[1], &u);
+}
+
+/* sysfs(2): file system types by number and name. */
+long sys_sysfs(struct task *t, const u64 *arg)
+{
+	static const char *const types[] = { "sysfs", "tmpfs", "proc", "devpts", "overlay" };
+	char name[32];
+	s64 len;
+
+	switch ((s32)arg[0]) {
+	case 1:
+		len = copy_in_str(t->mm, name, arg[1], sizeof(name));
+		if (len < 0)
+			return len == -ENAMETOOLONG ? -EINVAL : len;
+		for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+			if (!strcmp(types[i], name))
+				return i;
+		return -EINVAL;
+	case 2:
+		if (arg[1] >= ARRAY_SIZE(types))
+			return -EINVAL;
+		return copy_out(t->mm, arg[2], types[arg[1]], strlen(types[arg[1]]) + 1);
+	case 3:
+		return ARRAY_SIZE(types);
+	default:
+		return -EINVAL;
+	}
+}

@@ -4,6 +4,15 @@
 
 #include <sys/utsname.h>
 
+#include "lib/types.h"
+
+#define UTS_LEN		64		/* without the NUL */
+
+struct task;
+enum uts_name { UTS_NODE, UTS_DOMAIN };
+
 void uts_get(struct utsname *out);		/* any thread */
+/* `len` bytes, at most UTS_LEN. 0, -EPERM. */
+int uts_set(struct task *t, enum uts_name which, const char *name, size_t len);
 
 #endif

@@ -161,7 +161,7 @@ static void copy_own(struct task *child, struct task *parent, const struct clone
 	if (a->flags & CLONE_CHILD_SETTID)
 		child->set_child_tid = a->child_tid;
 	memcpy(child->comm, parent->comm, sizeof(child->comm));
-	child->timer_slack_ns = parent->timer_slack_ns;
+	child->timer_slack_ns = child->timer_slack_default = parent->timer_slack_ns;
 	child->personality = parent->personality;
 	child->no_new_privs = parent->no_new_privs;
 	child->securebits = parent->securebits;

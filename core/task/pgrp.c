@@ -86,7 +86,7 @@ int thread_group_ids(struct thread_group *self, int pid, int *pgid, int *sid)
 
 	pthread_rwlock_rdlock(&tasklist);
 	t = pid ? task_find(pid) : NULL;
-	tg = !pid ? self : t ? t->tg : NULL;
+	tg = !pid ? self : t ? t->tg : thread_group_find(pid);
 	if (tg && tg->session) {
 		*pgid = tg->pgid;
 		*sid = tg->session->sid;

@@ -155,13 +155,13 @@ static int place_frame(struct task *t, const struct sigaction_entry *a, struct l
  * The guest's extended state goes to the stack, and the handler begins with the initial one. Writing the state back to
  * the backend is saved where it is the initial one already.
  */
-static int push_fp(struct task *t, gva_t fp)
+/* *initial: all of it is as a new program finds it. */
+static int push_fp(struct task *t, gva_t fp, bool *initial)
 {
 	size_t size = xstate_size();
 	const struct fp_software sw = { FP_MAGIC1, size + sizeof(u32), xstate_features(), size, { 0 } };
 	const u32 magic2 = FP_MAGIC2;
 	u8 *image = malloc(size);
-	bool initial;
 	int err;
 
 	if (!image)
@@ -169,17 +169,27 @@ static int push_fp(struct task *t, gva_t fp)
 	err = platform->fp_read(t->ctx, image);
 	if (err)
 		goto out;
-	initial = *fp_header_features(image) == 0;
+	*initial = *fp_header_features(image) == 0;
 	memcpy(image + FP_SOFTWARE, &sw, sizeof(sw));
 	*fp_header_features(image) |= FEATURES_FPSSE;
 	err = copy_out(t->mm, fp, image, size);
 	if (!err)
 		err = put_user(t->mm, fp + size, &magic2);
-	if (!err && !initial) {
-		xstate_init_image(image);
-		err = platform->fp_write(t->ctx, image);
-	}
 out:
+	free(image);
+	return err;
+}
+
+/* For the handler; only when all of the frame is written, since a frame that fails leaves the task as it was. */
+static int reset_fp(struct task *t)
+{
+	u8 *image = malloc(xstate_size());
+	int err;
+
+	if (!image)
+		return -ENOMEM;
+	xstate_init_image(image);
+	err = platform->fp_write(t->ctx, image);
 	free(image);
 	return err;
 }
@@ -218,13 +228,14 @@ int sigframe_push(struct task *t, const struct delivery *d, sigset64 mask)
 	struct rt_frame f;
 	struct layout at;
 	u64 len = offsetof(struct rt_frame, info);
+	bool initial;
 	int err;
 
 	if (!(d->action.flags & GUEST_SA_RESTORER))
 		return -EFAULT;
 	err = place_frame(t, &d->action, &at);
 	if (!err)
-		err = push_fp(t, at.fp);
+		err = push_fp(t, at.fp, &initial);
 	if (err)
 		return err;
 
@@ -241,6 +252,8 @@ int sigframe_push(struct task *t, const struct delivery *d, sigset64 mask)
 		len = sizeof(f);
 	}
 	err = copy_out(t->mm, at.frame, &f, len);
+	if (!err && !initial)
+		err = reset_fp(t);
 	if (err)
 		return err;
 	enter_handler(t, d, at.frame);

@@ -70,7 +70,7 @@ struct task *task_new(struct thread_group *tg)
 	thread_group_ref(tg);
 	t->state = 'R';
 	t->syscall_nr = -1;
-	t->timer_slack_ns = 50000;
+	t->timer_slack_ns = t->timer_slack_default = 50000;
 	t->sched.ioprio = 0;
 	sigpending_init(&t->pending);
 	TAILQ_INIT(&t->tracees);

@@ -196,7 +196,7 @@ struct task {
 	u64 restart_data[5];
 	char comm[16];			/* tg->lock to write */
 	int pdeath_signal;
-	u64 timer_slack_ns;
+	u64 timer_slack_ns, timer_slack_default;
 	u64 personality;
 	bool no_new_privs;
 	struct vfork_done *vfork;	/* the parent that waits for our exec or exit */
