@@ -29,7 +29,6 @@ struct sysctl sysctl_threads_max = { 4096, 20, 4096 };
 /* Without effect here. */
 static struct sysctl dirty_background_ratio = { 10, 0, 100 }, dirty_ratio = { 20, 0, 100 };
 static struct sysctl max_map_count = { 65530, 0, INT_MAX }, min_free_kbytes = { 67584, 0, INT_MAX };
-static struct sysctl nr_hugepages = { 0, 0, 0 }, nr_overcommit_hugepages = { 0, 0, 0 };
 static struct sysctl overcommit_memory = { 0, 0, 2 }, overcommit_ratio = { 50, 0, INT_MAX };
 static struct sysctl panic_on_oom = { 0, 0, 2 }, swappiness = { 60, 0, 200 }, vfs_cache_pressure = { 100, 0, INT_MAX };
 static struct sysctl core_uses_pid = { 0, 0, 1 }, printk_ratelimit = { 5, 0, INT_MAX };
@@ -160,6 +159,8 @@ static const struct pseudo_entry kernel_names[] = {
 	{ 0 }
 };
 
+/* As many as could be set aside: none. */
+#define HUGEPAGES(n)	{ .name = n, .mode = S_IFREG | 0644, .text = "0\n", .store = trigger_store }
 #define TRIGGER(n, m)	{ .name = n, .mode = S_IFREG | (m), .text = "", .store = trigger_store }
 
 static const struct pseudo_entry vm_names[] = {
@@ -170,8 +171,8 @@ static const struct pseudo_entry vm_names[] = {
 	SYSCTL("max_map_count", max_map_count),
 	SYSCTL("min_free_kbytes", min_free_kbytes),
 	FILE_TEXT("mmap_min_addr", "65536\n"),
-	SYSCTL("nr_hugepages", nr_hugepages),
-	SYSCTL("nr_overcommit_hugepages", nr_overcommit_hugepages),
+	HUGEPAGES("nr_hugepages"),
+	HUGEPAGES("nr_overcommit_hugepages"),
 	SYSCTL("overcommit_memory", overcommit_memory),
 	SYSCTL("overcommit_ratio", overcommit_ratio),
 	SYSCTL("panic_on_oom", panic_on_oom),

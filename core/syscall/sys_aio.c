@@ -13,6 +13,7 @@
 #include "syscall/file_calls.h"
 #include "task/clock.h"
 
+#define EVENTS_MAX	(1 << 22)	/* what Linux takes for a request at all */
 #define TAKE_MAX	64		/* completions moved at a time */
 
 long sys_io_setup(struct task *t, const u64 *arg)
@@ -23,7 +24,7 @@ long sys_io_setup(struct task *t, const u64 *arg)
 
 	if (get_user(t->mm, &ctx, arg[1]))
 		return -EFAULT;
-	if (ctx || !events || events > INT32_MAX)
+	if (ctx || !events || events > EVENTS_MAX)
 		return -EINVAL;
 	at = aio_create(t, events);
 	if (at < 0)
