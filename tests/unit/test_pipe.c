@@ -31,7 +31,7 @@ static s64 take(struct file *r, void *data, u64 n)
 
 static void make(struct file **r, struct file **w, u32 flags)
 {
-	assert_int_equal(pipe_create(r, w, flags | O_NONBLOCK), 0);
+	assert_int_equal(pipe_create(NULL, r, w, flags | O_NONBLOCK), 0);
 }
 
 /* Random writes, reads and resizes: the bytes are always the next ones of the same sequence. */
