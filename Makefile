@@ -5,7 +5,7 @@
 #   make report RUN=...  make compare BASE=... NEW=... [GATE=1]  make export RUN=...   what a run says, what changed
 #   make reproduce   published figures and claims beside this machine's
 #   make fleet HOSTS=file  make fleet-slurm   the suite on many hosts, and one report
-#   make test  make lint  make bench  make clean  make help
+#   make test  make lint  make bench  make calls  make clean  make help
 #   make test-amdv       contract suite, guests and floors on AMD-V semantics, in an emulated machine
 #   make vm CMD=...  make vm-shell   in an emulated machine with AMD-V (bench/machine/boot.py)
 #   make lens            instructions executed an operation, every workload under every platform; PLATFORMS= WORKLOADS=
@@ -106,6 +106,11 @@ lint: deps
 
 help:
 	@sed -n 's/^#   //p' Makefile
+
+# The page of system calls, from the tables.
+.PHONY: calls
+calls: $(BUILD)/trapgate
+	$(BUILD)/trapgate calls >core/syscall/CALLS.md.new && mv core/syscall/CALLS.md.new core/syscall/CALLS.md
 
 clean:
 	rm -rf build

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "calls_cmd.h"
 #include "cli/auto.h"
 #include "cli/options.h"
 #include "cli/top.h"
@@ -145,6 +146,8 @@ int main(int argc, char **argv)
 		return top_command(argc - 1, argv + 1);
 	if (!strcmp(command, "platforms"))
 		return platforms_command(argc - 1, argv + 1);
+	if (!strcmp(command, "calls") && argc == 2)
+		return calls_print();
 	if (!strcmp(command, "version") || !strcmp(command, "--version")) {
 		puts("trapgate " TRAPGATE_VERSION);
 		return 0;
