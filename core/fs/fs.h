@@ -156,6 +156,7 @@ s64 path_name(struct task *t, const struct path *p, char *buf, size_t len);
 
 /* Open as openat2(2) does; the file is not yet in any table. `flags`: O_*; mode without umask. */
 int vfs_open(struct task *t, int dirfd, const char *name, int flags, u32 mode, struct file **out);
+int vfs_open_path(struct task *t, const struct path *p, u32 flags, struct file **out);	/* a place that was found already */
 int vfs_open_exec(struct task *t, int dirfd, const char *name, int at_flags, struct file **out);	/* checks x permission and file type */
 int vfs_stat(struct task *t, const struct path *p, struct stat *st);
 int vfs_stat_inode(struct task *t, struct inode *in, struct stat *st);

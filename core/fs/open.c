@@ -268,6 +268,18 @@ int vfs_open(struct task *t, int dirfd, const char *name, int flags, u32 mode, s
 	return vfs_open_how(t, dirfd, name, &how, out);
 }
 
+int vfs_open_path(struct task *t, const struct path *p, u32 flags, struct file **out)
+{
+	struct walk w = { .t = t, .cred = t->cred, .cur = *p };
+	int err = (flags & (O_CREAT | O_EXCL)) || (flags & O_TMPFILE) == O_TMPFILE ? -EINVAL : 0;
+
+	if (!err && (flags & O_DIRECTORY) && !S_ISDIR(p->dentry->inode->mode))
+		err = -ENOTDIR;
+	if (!err && !(flags & O_PATH))
+		err = may_open(&w, flags, false);
+	return err ? err : file_at(t, p, flags, 0, out);
+}
+
 int vfs_open_exec(struct task *t, int dirfd, const char *name, int at_flags, struct file **out)
 {
 	u32 flags = (at_flags & AT_EMPTY_PATH ? WALK_EMPTY : 0) | (at_flags & AT_SYMLINK_NOFOLLOW ? WALK_NOFOLLOW : 0);

@@ -267,3 +267,10 @@ int procfs_create(struct super **out)
 {
 	return pseudo_create("proc", PROC_MAGIC, &proc_root, proc_owner, out);
 }
+
+int proc_file_pid(const struct file *f)
+{
+	const struct pseudo *p = pseudo_dir(f->inode);
+
+	return p && p->e == &proc_pid_dir ? p->pid : 0;
+}

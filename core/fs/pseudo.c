@@ -326,6 +326,11 @@ static const struct inode_ops pseudo_file_inode_ops = {
 	.open = pseudo_open, .getattr = pseudo_getattr, .setattr = pseudo_setattr, .release = pseudo_release,
 };
 
+const struct pseudo *pseudo_dir(const struct inode *in)
+{
+	return in->ops == &pseudo_dir_ops ? in->data : NULL;
+}
+
 /* ---- open files ---- */
 
 static int snapshot_fill(struct file *f, struct snapshot *snap, struct task *viewer)

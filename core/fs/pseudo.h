@@ -52,6 +52,8 @@ struct pseudo_entry {
 	bool (*exists)(const struct pseudo *p);	/* is it still there, for every use of the directory */
 };
 
+const struct pseudo *pseudo_dir(const struct inode *in);	/* what a directory of such a file system stands for; NULL for others */
+
 /* A file system on the tree that `root` describes. `owner` may be NULL: all is root's. */
 typedef void (*pseudo_owner_fn)(const struct pseudo *p, u32 *uid, u32 *gid);
 int pseudo_create(const char *type, u32 magic, const struct pseudo_entry *root, pseudo_owner_fn owner, struct super **out);

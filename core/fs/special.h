@@ -48,6 +48,8 @@ int pipe_create(struct task *t, struct file **rd, struct file **wr, u32 flags);	
 /* ---- the host's descriptors ---- */
 struct file *hostfile_new(int host_fd, u32 flags);	/* takes the descriptor over; NULL and errno-like fd closed on failure */
 
+int proc_file_pid(const struct file *f);	/* of an open /proc/PID: its number; 0 for other files */
+
 /* ---- mounts: each makes a new instance; called once by fs_init ---- */
 int procfs_create(struct super **out);
 int sysfs_create(struct super **out);

@@ -121,9 +121,14 @@ long sys_sysinfo(struct task *t, const u64 *arg)
 /* The host CPU that this task's thread is on: where guest code runs, or ran last. */
 long sys_getcpu(struct task *t, const u64 *arg)
 {
+	const u64 *mask = t->sched.affinity;
 	u32 cpu = 0, node = 0;
 
 	getcpu(&cpu, &node);
+	/* The host does not know what the guest was pinned to. */
+	if (!(mask[cpu / 64 % ARRAY_SIZE(t->sched.affinity)] >> cpu % 64 & 1))
+		for (cpu = 0; cpu < 64 * ARRAY_SIZE(t->sched.affinity) - 1 && !(mask[cpu / 64] >> cpu % 64 & 1);)
+			cpu++;
 	if (arg[0] && put_user(t->mm, arg[0], &cpu))
 		return -EFAULT;
 	if (arg[1] && put_user(t->mm, arg[1], &node))

@@ -14,7 +14,7 @@
 #endif
 /* All flags but the encoded huge page size. */
 #define MAP_KNOWN	(0xffff | MAP_STACK | MAP_HUGETLB | MAP_FIXED_NOREPLACE)
-#define MAP_LEGACY	(0xffff | MAP_STACK | MAP_HUGETLB | 0xfc000000)
+#define MAP_LEGACY	(0xf973 | MAP_STACK | MAP_HUGETLB | 0xfc000000)
 
 /* A limit as core/mm takes it: 0 is none, so a limit of nothing is one byte. */
 static u64 limit_of(struct task *t, int resource)
@@ -182,3 +182,34 @@ long sys_pkey_mprotect(struct task *t, const u64 *arg)
 long sys_pkey_alloc(struct task *t, const u64 *arg) { return arg[0] || arg[1] & ~3ul ? -EINVAL : -ENOSPC; }
 
 long sys_pkey_free(struct task *t, const u64 *arg) { return -EINVAL; }
+
+/* As Linux has done it for long: a mapping of its own for the window. */
+long sys_remap_file_pages(struct task *t, const u64 *arg)
+{
+	struct map_request req = {
+		.addr = arg[0] & PAGE_MASK,
+		.len = arg[1] & PAGE_MASK,
+		.flags = MAP_SHARED | MAP_FIXED,
+		.offset = arg[3] << PAGE_SHIFT,
+	};
+	struct vma *v;
+	long ret = -EINVAL;
+
+	if ((u32)arg[2] || req.addr + req.len <= req.addr || arg[3] + (req.len >> PAGE_SHIFT) < arg[3] ||
+	    arg[3] > UINT64_MAX >> PAGE_SHIFT)
+		return -EINVAL;
+	pthread_mutex_lock(&t->mm->lock);
+	v = vma_find(t->mm, req.addr);
+	if (v && (v->flags & MAP_SHARED) && v->file && req.addr + req.len <= v->end) {
+		req.prot = v->prot;
+		req.file = v->file;
+		file_get(req.file);
+		ret = 0;
+	}
+	pthread_mutex_unlock(&t->mm->lock);
+	if (ret)
+		return ret;
+	ret = mm_map(t->mm, &req);
+	file_put(req.file);
+	return ret < 0 ? ret : 0;
+}

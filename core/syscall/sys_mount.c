@@ -126,5 +126,3 @@ long sys_umount2(struct task *t, const u64 *arg)
 }
 
 long sys_pivot_root(struct task *t, const u64 *arg) { return -EPERM; }
-long sys_name_to_handle_at(struct task *t, const u64 *arg) { return -EOPNOTSUPP; }
-long sys_open_by_handle_at(struct task *t, const u64 *arg) { return -EPERM; }

@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 
 #include "fs/fs.h"
+#include "fs/special.h"
 #include "syscall/syscall.h"
 #include "task/signal.h"
 #include "task/wait.h"
@@ -30,14 +31,17 @@ long sys_pidfd_open(struct task *t, const u64 *arg)
 	return f ? fd_install(t, f, 0, true) : -ENOMEM;
 }
 
-/* The group that a descriptor names, with a reference. */
-static int group_of_fd(struct task *t, int fd, struct thread_group **out)
+/* The group that a descriptor names, with a reference. `proc_dir`: a directory of /proc will do. */
+static int group_of_fd(struct task *t, int fd, bool proc_dir, struct thread_group **out)
 {
 	struct file *f = fd_get_io(t->files, fd);
+	int pid;
 
 	if (!f)
 		return -EBADF;
 	*out = pidfd_group(f);
+	if (!*out && proc_dir && (pid = proc_file_pid(f)))
+		*out = thread_group_get(pid);
 	file_put(f);
 	return *out ? 0 : -EBADF;
 }
@@ -66,7 +70,7 @@ long sys_pidfd_send_signal(struct task *t, const u64 *arg)
 
 	if ((u32)arg[3])
 		return -EINVAL;
-	err = group_of_fd(t, arg[0], &tg);
+	err = group_of_fd(t, arg[0], true, &tg);
 	if (err)
 		return err;
 	err = copy_in_info(t, arg[2], signo, tg, &info);
@@ -116,7 +120,7 @@ long sys_pidfd_getfd(struct task *t, const u64 *arg)
 
 	if ((u32)arg[2])
 		return -EINVAL;
-	err = group_of_fd(t, arg[0], &tg);
+	err = group_of_fd(t, arg[0], false, &tg);
 	if (err)
 		return err;
 	err = files_of(t, tg, &files);

@@ -10,6 +10,9 @@
 #include "task/internal.h"
 
 #define POLICY_MAX	6			/* SCHED_DEADLINE */
+#ifndef SCHED_DEADLINE
+#define SCHED_DEADLINE	6
+#endif
 #define GUEST_SCHED_RESET_ON_FORK	0x40000000
 #define GUEST_SCHED_FLAG_RESET	1
 
@@ -50,7 +53,7 @@ static int check_policy(struct task *t, struct task *other, int policy, int prio
 	const struct rlimit *rlim = other->tg->rlim;
 	const struct task_sched *s = &other->sched;
 
-	if (policy < 0 || policy >= POLICY_MAX || policy == 4)
+	if (policy < 0 || policy >= POLICY_MAX || policy == 4)	/* SCHED_DEADLINE comes another way */
 		return -EINVAL;
 	if (is_realtime(policy) ? priority < 1 || priority > 99 : priority != 0)
 		return -EINVAL;
@@ -172,6 +175,33 @@ struct guest_sched_attr {
 };
 #define SCHED_ATTR_SIZE_VER0	48
 
+/* A reservation: runtime <= deadline <= period, at least a microsecond. Only the privileged may have one. */
+static long set_deadline(struct task *t, int pid, const struct guest_sched_attr *a)
+{
+	u64 period = a->period ? a->period : a->deadline;
+	struct task *other;
+
+	if (a->priority || a->runtime < 1024 || a->runtime > a->deadline || a->deadline > period || (s64)period < 0)
+		return -EINVAL;
+	other = find(t, pid);
+	if (!other)
+		return -ESRCH;
+	if (!cred_capable(t->cred, CAP_SYS_NICE)) {
+		task_put(other);
+		return -EPERM;
+	}
+	pthread_mutex_lock(&other->tg->lock);
+	other->sched.policy = SCHED_DEADLINE;
+	other->sched.priority = 0;
+	other->sched.reset_on_fork = a->flags & GUEST_SCHED_FLAG_RESET;
+	other->sched.runtime = a->runtime;
+	other->sched.deadline = a->deadline;
+	other->sched.period = period;
+	pthread_mutex_unlock(&other->tg->lock);
+	task_put(other);
+	return 0;
+}
+
 long sys_sched_setattr(struct task *t, const u64 *arg)
 {
 	struct guest_sched_attr a = { 0 };
@@ -190,6 +220,8 @@ long sys_sched_setattr(struct task *t, const u64 *arg)
 		return -EFAULT;
 	if ((s32)a.policy < 0 || (a.flags & ~(u64)GUEST_SCHED_FLAG_RESET))
 		return -EINVAL;
+	if (a.policy == SCHED_DEADLINE)
+		return set_deadline(t, (int)arg[0], &a);
 	nice = MAX(MIN(a.nice, 19), -20);
 	return set_policy(t, (int)arg[0], a.policy | (a.flags & GUEST_SCHED_FLAG_RESET ? GUEST_SCHED_RESET_ON_FORK : 0),
 			  a.priority, is_realtime(a.policy) ? NULL : &nice);
@@ -211,8 +243,13 @@ long sys_sched_getattr(struct task *t, const u64 *arg)
 	a.policy = s.policy;
 	a.flags = s.reset_on_fork ? GUEST_SCHED_FLAG_RESET : 0;
 	a.priority = s.priority;
-	if (!is_realtime(s.policy))
+	if (s.policy == SCHED_DEADLINE) {
+		a.runtime = s.runtime;
+		a.deadline = s.deadline;
+		a.period = s.period;
+	} else if (!is_realtime(s.policy)) {
 		a.nice = s.nice;
+	}
 	return copy_out(t->mm, arg[1], &a, a.size);
 }
 

@@ -3,6 +3,7 @@
  * sentry. They leave a source pipe only after the sink has taken them.
  */
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -175,6 +176,14 @@ static long end_close(struct task *t, struct end *e, long result)
 	return result;
 }
 
+/* Directories and what has no inode of a file system (eventfd, epoll, ...) move no pages, empty pipe or not. */
+static bool spliceable(const struct end *e)
+{
+	u32 mode = e->file->inode->mode;
+
+	return e->pipe || S_ISREG(mode) || S_ISSOCK(mode) || S_ISCHR(mode) || S_ISBLK(mode);
+}
+
 static long splice_ends(struct task *t, struct end *in, struct end *out, u64 len, bool keep, u32 flags)
 {
 	u8 *buf;
@@ -182,7 +191,7 @@ static long splice_ends(struct task *t, struct end *in, struct end *out, u64 len
 
 	if ((!in->pipe && !out->pipe) || (in->pipe && in->pipe == out->pipe))
 		return -EINVAL;
-	if (!out->pipe && (atomic_load(&out->file->flags) & O_APPEND))
+	if (!spliceable(in) || !spliceable(out) || (!out->pipe && (atomic_load(&out->file->flags) & O_APPEND)))
 		return -EINVAL;
 	if (!len)
 		return 0;
@@ -228,24 +237,36 @@ long sys_tee(struct task *t, const u64 *arg)
 	return end_close(t, &in, r);
 }
 
-/* Pages are copied, not given: so this is readv or writev on a pipe. */
+/* Pages are copied, not given: readv or writev on a pipe that takes what there is, and waits only for the first byte. */
+static long vmsplice_pipe(struct task *t, int fd, struct file *f, u64 iov, u64 n, u32 flags)
+{
+	bool write = (atomic_load(&f->flags) & O_ACCMODE) != O_RDONLY;
+	struct end e = { .file = f };
+	long r;
+	int err;
+
+	for (;;) {
+		r = file_rwv(t, fd, write, iov, n, NULL, RWF_NOWAIT);
+		if (r != -EAGAIN)
+			return r;
+		err = wait_end(t, &e, write ? EPOLLOUT : EPOLLIN, flags);
+		if (err)
+			return err;
+	}
+}
+
 long sys_vmsplice(struct task *t, const u64 *arg)
 {
-	const u64 rw[6] = { arg[0], arg[1], arg[2] };
-	struct file *f = fd_get_io(t->files, (int)arg[0]);
-	bool write;
+	u32 flags = arg[3];
+	struct file *f;
+	long r;
 
-	if ((u32)arg[3] & ~(u32)SPLICE_FLAGS) {
-		if (f)
-			file_put(f);
+	if (flags & ~(u32)SPLICE_FLAGS)
 		return -EINVAL;
-	}
-	if (!f || !file_pipe(f)) {
-		if (f)
-			file_put(f);
+	f = fd_get_io(t->files, (int)arg[0]);
+	if (!f)
 		return -EBADF;
-	}
-	write = (atomic_load(&f->flags) & O_ACCMODE) != O_RDONLY;
+	r = file_pipe(f) ? vmsplice_pipe(t, arg[0], f, arg[1], arg[2], flags) : -EBADF;
 	file_put(f);
-	return write ? sys_writev(t, rw) : sys_readv(t, rw);
+	return r;
 }

@@ -168,6 +168,7 @@ struct ptrace_state {
 struct task_sched {			/* remembered for the guest; the host schedules as it likes */
 	int policy, priority, nice, ioprio;
 	bool reset_on_fork;
+	u64 runtime, deadline, period;	/* SCHED_DEADLINE, ns */
 	u64 affinity[16];		/* 1024 CPUs */
 };
 
