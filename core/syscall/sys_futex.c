@@ -1,4 +1,4 @@
-/* futex(2), futex_waitv(2), robust lists. PI futexes are not offered: libraries fall back or report ENOSYS. */
+/* futex(2), futex_waitv(2), robust lists. Requeueing to PI futexes is not offered (ENOSYS). */
 #include <linux/capability.h>
 #include <linux/futex.h>
 #include <string.h>
@@ -6,6 +6,8 @@
 #include "syscall/syscall.h"
 #include "task/clock.h"
 #include "task/futex.h"
+
+#define LOCK_PI2	13		/* FUTEX_LOCK_PI2 of newer headers */
 
 /* restart_data: addr, val, deadline, bitset, shared */
 static long restart_wait(struct task *t)
@@ -60,7 +62,7 @@ long sys_futex(struct task *t, const u64 *arg)
 	u64 deadline;
 	int err;
 
-	if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET && cmd != FUTEX_WAIT)
+	if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET && cmd != FUTEX_WAIT && cmd != LOCK_PI2)
 		return -ENOSYS;
 	switch (cmd) {
 	case FUTEX_WAIT:
@@ -79,6 +81,18 @@ long sys_futex(struct task *t, const u64 *arg)
 		return futex_requeue(t, addr, addr2, shared, val, val2, &val3);
 	case FUTEX_WAKE_OP:
 		return futex_wake_op(t, addr, addr2, shared, val, val2, val3);
+	case FUTEX_LOCK_PI:			/* its time-outs are of the real time, always */
+		op |= FUTEX_CLOCK_REALTIME;
+		/* fall through */
+	case LOCK_PI2:
+		err = get_deadline(t, arg[3], op, &deadline);
+		if (!err)
+			err = futex_lock_pi(t, addr, shared, deadline, true);
+		return err == -EINTR ? -ERESTARTNOINTR : err;
+	case FUTEX_TRYLOCK_PI:
+		return futex_lock_pi(t, addr, shared, TIME_FOREVER, false);
+	case FUTEX_UNLOCK_PI:
+		return futex_unlock_pi(t, addr, shared);
 	default:
 		return -ENOSYS;
 	}

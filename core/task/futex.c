@@ -10,7 +10,8 @@
  * at any moment. A waiter that gives up and finds itself unlinked waits for `woken`, which is a few instructions
  * away.
  *
- * Two buckets are locked in the order of their addresses. A bucket lock is a leaf: uaccess happens before it is taken.
+ * Two buckets are locked in the order of their addresses. uaccess happens before a bucket lock is taken; below it comes
+ * tasklist, for reading, where PI futexes ask for an owner.
  */
 #include "task/futex.h"
 
@@ -25,7 +26,28 @@
 
 #define ROBUST_LIMIT	2048		/* entries of a robust list that are looked at, as in the kernel */
 
+<<<<<<< HEAD
 struct futex_bucket futex_buckets[1 << BUCKET_BITS];
+=======
+struct futex_waiter {
+	TAILQ_ENTRY(futex_waiter) link;	/* locked by the bucket */
+	_Atomic(struct futex_bucket *) bucket;	/* NULL: not queued. Changed under the locks of old and new */
+	struct futex_key key;		/* likewise */
+	u32 bitset;			/* 0: waits for a PI futex, which only its own calls wake */
+	u32 owner;			/* PI: who held it when this one queued; tid. Locked by the bucket */
+	bool orphaned;			/* PI: woken because the owner died, not because it handed over */
+	struct task *task;
+	struct futex_waiter *next;	/* of a list of those to be woken */
+	atomic_bool woken;
+};
+
+struct futex_bucket {
+	pthread_mutex_t lock;
+	TAILQ_HEAD(futex_waiter_waiters_head, futex_waiter) waiters;
+};
+
+static struct futex_bucket buckets[1 << BUCKET_BITS];
+>>>>>>> 929501f (PI futexes: handed over by who unlocks, taken over from owners that die)
 static pthread_once_t buckets_once = PTHREAD_ONCE_INIT;
 
 static void init_buckets(void)
@@ -289,7 +311,7 @@ static int move_waiters(struct futex_bucket *from, const struct futex_key *key, 
 
 	for (w = TAILQ_FIRST(&from->waiters); w && moved < n; w = next) {
 		next = TAILQ_NEXT(w, link);
-		if (!same_key(&w->key, key))
+		if (!same_key(&w->key, key) || !w->bitset)
 			continue;
 		moved++;
 		w->key = *to_key;
@@ -392,10 +414,197 @@ int futex_wake_op(struct task *t, gva_t addr, gva_t addr2, bool shared, int n, i
 	return wake_list(list);
 }
 
+/* ---- priority inheritance ---- */
+
+/*
+ * The word holds its owner's tid. There is no priority here to lend, since the host schedules; what is kept is the
+ * protocol: who waits is handed the lock by the one that unlocks it, an owner that dies is noticed, a circle of one
+ * is refused.
+ */
+static atomic_int pi_waiters;		/* so that the exit of a thread need not look for them */
+
+/* May `tid` be taken for gone? */
+static bool owner_gone(u32 tid, const struct futex_waiter *w)
+{
+	struct task *owner;
+	bool gone;
+
+	if (w->orphaned && w->owner == tid)
+		return true;
+	pthread_rwlock_rdlock(&tasklist);
+	owner = task_find(tid);
+	gone = owner && atomic_load(&owner->futex_gone);
+	pthread_rwlock_unlock(&tasklist);
+	return gone;
+}
+
+static bool owner_exists(u32 tid)
+{
+	bool found;
+
+	pthread_rwlock_rdlock(&tasklist);
+	found = task_find(tid) != NULL;
+	pthread_rwlock_unlock(&tasklist);
+	return found;
+}
+
+static bool has_pi_waiter(struct futex_bucket *b, const struct futex_key *key)
+{
+	struct futex_waiter *w;
+
+	TAILQ_FOREACH(w, &b->waiters, link)
+		if (!w->bitset && same_key(&w->key, key))
+			return true;
+	return false;
+}
+
+/*
+ * One try, the bucket's lock held. 0: ours. 1: queued. -EAGAIN: the word moved under us, look again.
+ * tasklist is taken below the bucket's lock here, and nowhere the other way round.
+ */
+static int pi_try(struct task *t, struct futex_waiter *w, struct futex_bucket *b, u32 *word, bool wait)
+{
+	u32 old = load_word(word), tid = old & FUTEX_TID_MASK, new;
+	bool take = !tid || owner_gone(tid, w);
+
+	if (tid == (u32)t->tid)
+		return -EDEADLK;
+	if (!take && !owner_exists(tid))
+		return -ESRCH;
+	if (!take && !wait)
+		return -EWOULDBLOCK;
+	if (take)
+		new = (u32)t->tid | (tid ? FUTEX_OWNER_DIED : old & FUTEX_OWNER_DIED) |
+		      (has_pi_waiter(b, &w->key) ? FUTEX_WAITERS : 0);
+	else
+		new = old | FUTEX_WAITERS;
+	if (!__atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return -EAGAIN;
+	if (take)
+		return 0;
+	w->owner = tid;
+	w->orphaned = false;
+	atomic_store(&w->woken, false);
+	enqueue(w, b);
+	return 1;
+}
+
+static int pi_round(struct task *t, struct futex_waiter *w, gva_t addr, bool shared, bool wait)
+{
+	struct futex_bucket *b;
+	u32 *word;
+	int r = get_word(t, addr, shared, ACCESS_WRITE, &word, &w->key);
+
+	if (r)
+		return r;
+	b = bucket_of(&w->key);
+	pthread_mutex_lock(&b->lock);
+	do {
+		r = pi_try(t, w, b, word, wait);
+	} while (r == -EAGAIN && wait);
+	pthread_mutex_unlock(&b->lock);
+	uaccess_word_unpin(word);
+	return r;
+}
+
+int futex_lock_pi(struct task *t, gva_t addr, bool shared, u64 deadline, bool wait)
+{
+	struct futex_waiter w = { .task = t };
+	int r, err = 0;
+
+	atomic_fetch_add(&pi_waiters, 1);
+	for (;;) {
+		r = pi_round(t, &w, addr, shared, wait);
+		if (r != 1)
+			break;
+		while (!err && !atomic_load(&w.woken))
+			err = task_block(t, deadline);
+		r = dequeue(&w) ? 0 : err;
+		/* Handed over, or given up; but an orphan takes what its owner left. */
+		if (r || !w.orphaned)
+			break;
+		err = 0;
+	}
+	atomic_fetch_sub(&pi_waiters, 1);
+	return r;
+}
+
+/* Bucket's lock held. The first waiter becomes the owner. -EAGAIN: the word moved. */
+static int pi_hand_over(struct task *t, struct futex_bucket *b, const struct futex_key *key, u32 *word,
+			struct futex_waiter **list)
+{
+	struct futex_waiter *w, *next = NULL;
+	u32 old = load_word(word), new = 0;
+
+	if ((old & FUTEX_TID_MASK) != (u32)t->tid)
+		return -EPERM;
+	TAILQ_FOREACH(w, &b->waiters, link) {
+		if (w->bitset || !same_key(&w->key, key))
+			continue;
+		if (!next)
+			next = w;
+		else
+			w->owner = next->task->tid;
+	}
+	if (next)
+		new = FUTEX_WAITERS | (u32)next->task->tid;
+	if (!__atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return -EAGAIN;
+	if (next)
+		unlink_waiter(next, b, list);
+	return 0;
+}
+
+int futex_unlock_pi(struct task *t, gva_t addr, bool shared)
+{
+	struct futex_waiter *list = NULL;
+	struct futex_bucket *b;
+	struct futex_key key;
+	u32 *word;
+	int err = get_word(t, addr, shared, ACCESS_WRITE, &word, &key);
+
+	if (err)
+		return err;
+	b = bucket_of(&key);
+	pthread_mutex_lock(&b->lock);
+	do {
+		err = pi_hand_over(t, b, &key, word, &list);
+	} while (err == -EAGAIN);
+	pthread_mutex_unlock(&b->lock);
+	uaccess_word_unpin(word);
+	wake_list(list);
+	return err;
+}
+
+/* Those who wait for a thread that goes away look again, and find the lock theirs. */
+static void wake_orphans(struct task *t)
+{
+	struct futex_waiter *list = NULL, *w, *next;
+
+	atomic_store(&t->futex_gone, true);
+	if (!atomic_load(&pi_waiters))
+		return;
+	pthread_once(&buckets_once, init_buckets);
+	for (size_t i = 0; i < ARRAY_SIZE(buckets); i++) {
+		struct futex_bucket *b = &buckets[i];
+
+		pthread_mutex_lock(&b->lock);
+		for (w = TAILQ_FIRST(&b->waiters); w; w = next) {
+			next = TAILQ_NEXT(w, link);
+			if (w->bitset || w->owner != (u32)t->tid)
+				continue;
+			w->orphaned = true;
+			unlink_waiter(w, b, &list);
+		}
+		pthread_mutex_unlock(&b->lock);
+	}
+	wake_list(list);
+}
+
 /* ---- robust lists ---- */
 
 /* A lock whose owner, this task, has died: say so in its word, and let one waiter find out. */
-static int owner_died(struct task *t, gva_t addr, bool pending)
+static int owner_died(struct task *t, gva_t addr, bool pi, bool pending)
 {
 	struct futex_key key;
 	u32 *word, old, new;
@@ -411,19 +620,21 @@ static int owner_died(struct task *t, gva_t addr, bool pending)
 		new = (old & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
 	} while (!__atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
 	uaccess_word_unpin(word);
+	if (pi)				/* wake_orphans() comes after all of them */
+		return 0;
 	/* A pending unlock may have cleared the word and died before its wake-up. */
 	if (((old & FUTEX_TID_MASK) == (u32)t->tid && (old & FUTEX_WAITERS)) || (pending && !old))
 		wake_key(&key, 1, FUTEX_BITSET_MATCH_ANY);
 	return 0;
 }
 
-/* The list is the guest's: it may be circular, broken or endless. Bit 0 of a pointer marks a PI futex: not ours. */
-void futex_exit_robust(struct task *t)
+/* The list is the guest's: it may be circular, broken or endless. Bit 0 of a pointer marks a PI futex. */
+static void walk_robust(struct task *t)
 {
 	struct robust_list_head head;
 	gva_t base = t->robust_list, entry, next;
-	bool pi;
 	u64 pending;
+	bool pi;
 
 	if (!base || copy_in(t->mm, &head, base, sizeof(head)))
 		return;
@@ -434,10 +645,16 @@ void futex_exit_robust(struct task *t)
 		entry &= ~1ull;
 		if (get_user(t->mm, &next, entry))
 			next = base;		/* this one is still handled; then the walk ends */
-		if (entry != pending && !pi && owner_died(t, entry + head.futex_offset, false))
+		if (entry != pending && owner_died(t, entry + head.futex_offset, pi, false))
 			break;
 		entry = next;
 	}
-	if (pending && !((u64)head.list_op_pending & 1))
-		owner_died(t, pending + head.futex_offset, true);
+	if (pending)
+		owner_died(t, pending + head.futex_offset, (u64)head.list_op_pending & 1, true);
+}
+
+void futex_exit_robust(struct task *t)
+{
+	walk_robust(t);
+	wake_orphans(t);
 }

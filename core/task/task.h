@@ -192,6 +192,7 @@ struct task {
 	gva_t rseq;
 	struct sem_undo_list *sem_undo;	/* what SEM_UNDO has to take back (ipc/sem.c); NULL: nothing */
 	u64 robust_len;
+	atomic_bool futex_gone;		/* its futexes are cleaned up: nobody is to wait for it any more */
 	struct { gva_t sp; u64 size; u32 flags; } altstack;
 	long (*restart_fn)(struct task *t);	/* restart_syscall */
 	u64 restart_data[5];
