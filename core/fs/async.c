@@ -86,7 +86,10 @@ void file_signal(struct file *f, int reason)
 
 /* ---- O_ASYNC ---- */
 
-/* Under the queue's lock: signals take locks of tasks only, and no task lock is ever held around such a queue's wake-up. */
+/*
+ * Under the queue's lock: signals take locks of tasks only, and no task lock is ever held around such a queue's
+ * wake-up.
+ */
 static void async_wake(struct waiter *w, u32 events)
 {
 	struct file_async *a = CONTAINER_OF(w, struct file_async, w);

@@ -1,8 +1,8 @@
 /*
  * inotify(7): watches on inodes, events in queues.
  *
- * A watch holds a reference on its inode, so that what is watched is found again by its name, until one of the two ends:
- * the inode has neither name nor open file, its file system is unmounted, or the inotify descriptor is closed.
+ * A watch holds a reference on its inode, so that what is watched is found again by its name, until one of the two
+ * ends: the inode has neither name nor open file, its file system is unmounted, or the inotify descriptor is closed.
  *
  * Locks: watch_lock guards all watches and inode->watches; a group's lock its queue. Taken after the locks of inodes
  * and dentries; references are dropped after both.
@@ -41,7 +41,7 @@ struct watch {
 TAILQ_HEAD(watches, watch);
 
 struct watch_list {			/* inode->watches, as long as there is one */
-	LIST_HEAD(, watch) head;
+	LIST_HEAD(watch_head, watch) head;
 };
 
 struct inotify {			/* file->data */
@@ -425,8 +425,9 @@ static s64 inotify_show(struct file *f, char *buf, size_t len)
 	pthread_mutex_lock(&watch_lock);
 	TAILQ_FOREACH(w, &g->watches, in_group)
 		if (at < len)
-			at += snprintf(buf + at, len - at, "inotify wd:%x ino:%llx sdev:%llx mask:%x ignored_mask:0\n", w->wd,
-				       (unsigned long long)w->in->ino, (unsigned long long)w->in->super->dev, w->mask);
+			at += snprintf(buf + at, len - at, "inotify wd:%x ino:%llx sdev:%llx mask:%x ignored_mask:0\n",
+				       w->wd, (unsigned long long)w->in->ino,
+				       (unsigned long long)w->in->super->dev, w->mask);
 	pthread_mutex_unlock(&watch_lock);
 	return MIN(at, len);
 }

@@ -1,6 +1,6 @@
 /*
- * File system events for inotify. The VFS tells of what it did, after it did it; with no watch in the sandbox that costs one
- * load. Any thread, no lock of a task held; inode and dentry locks may be.
+ * File system events for inotify. The VFS tells of what it did, after it did it; with no watch in the sandbox that
+ * costs one load. Any thread, no lock of a task held; inode and dentry locks may be.
  */
 #ifndef TG_FS_NOTIFY_H
 #define TG_FS_NOTIFY_H

@@ -190,16 +190,15 @@ s64 xattr_list(const struct cred *c, struct inode *in, char *buf, size_t size)
 	size_t len = 0;
 
 	pthread_mutex_lock(&in->lock);
-	if (in->xattrs)
-		SLIST_FOREACH(x, &in->xattrs->list, link) {
-			size_t n = strlen(x->name) + 1;
+	for (x = in->xattrs ? SLIST_FIRST(&in->xattrs->list) : NULL; x; x = SLIST_NEXT(x, link)) {
+		size_t n = strlen(x->name) + 1;
 
-			if (!trusted && prefixed(x->name, XATTR_TRUSTED_PREFIX))
-				continue;
-			if (size && len + n <= size)
-				memcpy(buf + len, x->name, n);
-			len += n;
-		}
+		if (!trusted && prefixed(x->name, XATTR_TRUSTED_PREFIX))
+			continue;
+		if (size && len + n <= size)
+			memcpy(buf + len, x->name, n);
+		len += n;
+	}
 	pthread_mutex_unlock(&in->lock);
 	return size && len > size ? -ERANGE : (s64)len;
 }

@@ -90,6 +90,11 @@ static long run(struct task *t, const struct iocb *cb)
 	}
 }
 
+static bool is_eventfd(const struct file *f)
+{
+	return f->ops->anon_name && !strcmp(f->ops->anon_name, "[eventfd]");
+}
+
 static void notify_eventfd(struct task *t, struct file *f)
 {
 	u64 one = 1;
@@ -122,7 +127,7 @@ static int submit_one(struct task *t, struct file *ctx, gva_t at)
 		return err;
 	if (cb.aio_flags & IOCB_FLAG_RESFD) {
 		event = fd_get_io(t->files, cb.aio_resfd);
-		err = !event ? -EBADF : event->ops->anon_name && !strcmp(event->ops->anon_name, "[eventfd]") ? 0 : -EINVAL;
+		err = !event ? -EBADF : is_eventfd(event) ? 0 : -EINVAL;
 	}
 	if (!err && put_user(t->mm, at + offsetof(struct iocb, aio_key), &key))
 		err = -EFAULT;
@@ -132,7 +137,9 @@ static int submit_one(struct task *t, struct file *ctx, gva_t at)
 		err = err ? err : result;
 	} else {
 		/* A signal ended it before it began: there is no restart of a request. */
-		aio_complete(ctx, &(struct io_event){ .data = cb.aio_data, .obj = at, .res = result <= -ERESTARTSYS ? -EINTR : result });
+		if (result <= -ERESTARTSYS)
+			result = -EINTR;
+		aio_complete(ctx, &(struct io_event){ .data = cb.aio_data, .obj = at, .res = result });
 		if (event)
 			notify_eventfd(t, event);
 	}

@@ -16,7 +16,8 @@ struct handle_head {			/* struct file_handle, without its bytes */
 
 long sys_name_to_handle_at(struct task *t, const u64 *arg)
 {
-	u32 flags = arg[4], walk = (flags & AT_SYMLINK_FOLLOW ? 0 : WALK_NOFOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+	u32 flags = arg[4];
+	u32 walk = (flags & AT_SYMLINK_FOLLOW ? 0 : WALK_NOFOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
 	struct handle_head head;
 	struct handle_data data;
 	struct path p;

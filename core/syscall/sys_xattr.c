@@ -1,4 +1,4 @@
-/* Extended attributes: setxattr, getxattr, listxattr, removexattr, each by name, by name without following, by descriptor. */
+/* setxattr, getxattr, listxattr, removexattr: each by name, by name without following, and by descriptor. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,11 +1,13 @@
-/* Calls whose errors and small print are easily got wrong: which check comes first, what is remembered, what is inherited. */
+/* Calls whose errors and small print are easily got wrong: which check comes first, what is remembered or inherited. */
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -117,8 +119,52 @@ static void bad_frame(void)
 	CHECK(ret == 0 && now == 123.5 && seen == SIGSEGV);
 }
 
+static void pages(void)
+{
+	static char block[65536];
+	struct iovec iov = { block, sizeof(block) };
+	int p[2], event = eventfd(0, 0);
+
+	CHECK(pipe(p) == 0);
+	/* What moves no pages says so, and does not wait for the pipe to fill. */
+	CHECK_ERRNO(splice(p[0], NULL, event, NULL, 1, 0), EINVAL);
+	CHECK(vmsplice(p[1], &iov, 1, 0) == sizeof(block));
+	CHECK_ERRNO(vmsplice(p[1], &iov, 1, SPLICE_F_NONBLOCK), EAGAIN);
+	CHECK(read(p[0], block, 4096) == 4096);
+	/* As much as there is room for, without waiting for the rest. */
+	CHECK(vmsplice(p[1], &iov, 1, 0) == 4096);
+	close(p[0]);
+	close(p[1]);
+	close(event);
+}
+
+static void handles(void)
+{
+	struct { struct file_handle h; char bytes[128]; } x = { .h.handle_bytes = 0 };
+	int fd = open("handle.tmp", O_RDWR | O_CREAT, 0600), mount_id, again;
+	struct stat a, b;
+
+	CHECK(fd >= 0);
+	if (name_to_handle_at(AT_FDCWD, "handle.tmp", &x.h, &mount_id, 0) == -1 && errno == EOPNOTSUPP)
+		return;
+	CHECK(errno == EOVERFLOW && x.h.handle_bytes > 0);
+	CHECK_ERRNO(name_to_handle_at(AT_FDCWD, "none", &x.h, &mount_id, 0), ENOENT);
+	CHECK_ERRNO(name_to_handle_at(AT_FDCWD, "handle.tmp", &x.h, &mount_id, 0x40000000), EINVAL);
+	CHECK(name_to_handle_at(AT_FDCWD, "handle.tmp", &x.h, &mount_id, 0) == 0);
+	if (!geteuid()) {
+		again = open_by_handle_at(AT_FDCWD, &x.h, O_RDONLY);
+		CHECK(again >= 0 && fstat(fd, &a) == 0 && fstat(again, &b) == 0 && a.st_ino == b.st_ino);
+		CHECK_ERRNO(open_by_handle_at(-1, &x.h, O_RDONLY), EBADF);
+		x.h.handle_bytes = 0;
+		CHECK_ERRNO(open_by_handle_at(AT_FDCWD, &x.h, O_RDONLY), EINVAL);
+	}
+	CHECK(unlink("handle.tmp") == 0);
+}
+
 int main(void)
 {
+	pages();
+	handles();
 	positional();
 	compared();
 	slack();
