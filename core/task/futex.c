@@ -538,7 +538,7 @@ static int pi_hand_over(struct task *t, struct futex_bucket *b, const struct fut
 
 	if ((old & FUTEX_TID_MASK) != (u32)t->tid)
 		return -EPERM;
-	TAILQ_FOREACH(w, &b->waiters, link) {
+	for (w = TAILQ_FIRST(&b->waiters); w; w = TAILQ_NEXT(w, link)) {
 		if (!same_key(&w->key, key) || w->bitset)
 			continue;
 		if (!next)

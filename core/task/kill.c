@@ -12,13 +12,16 @@ static bool permitted_by_ids(const struct cred *from, const struct cred *to)
 	       cred_capable(from, CAP_KILL);
 }
 
-/* tasklist held. A zombie takes anything: the signal goes nowhere. */
+/* tasklist held. A zombie takes anything: the signal goes nowhere. Group 1 has no thread, and is root's. */
 static int check_ids(const struct cred *from, struct thread_group *tg)
 {
+	static const struct cred root;
 	struct cred *to = NULL;
 	struct task *t;
 	bool ok;
 
+	if (tg == init_group)
+		return permitted_by_ids(from, &root) ? 0 : -EPERM;
 	pthread_mutex_lock(&tg->lock);
 	t = TAILQ_FIRST(&tg->threads);
 	if (t) {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/sysctl.h"
 #include "task/internal.h"
 
 #define PID_AFTER_WRAP	300		/* low numbers are left to those who started early */
@@ -20,7 +21,6 @@ struct pid_slot {
 
 pthread_rwlock_t tasklist = PTHREAD_RWLOCK_INITIALIZER;
 static struct pid_slot slots[PID_MAX];	/* locked by tasklist */
-static int last_pid;
 
 static struct pid_slot *slot_of(int id)
 {
@@ -34,13 +34,13 @@ static bool slot_free(const struct pid_slot *s)
 
 int pid_alloc(void)
 {
-	int id = last_pid;
+	int id = sysctl_ns_last_pid.value;	/* which root may set, to have a number of its choice next */
 
 	for (int i = 1; i < PID_MAX; i++) {
 		if (++id >= PID_MAX)
 			id = PID_AFTER_WRAP;
 		if (slot_free(&slots[id])) {
-			last_pid = id;
+			sysctl_ns_last_pid.value = id;
 			return id;
 		}
 	}
