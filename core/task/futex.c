@@ -26,28 +26,7 @@
 
 #define ROBUST_LIMIT	2048		/* entries of a robust list that are looked at, as in the kernel */
 
-<<<<<<< HEAD
 struct futex_bucket futex_buckets[1 << BUCKET_BITS];
-=======
-struct futex_waiter {
-	TAILQ_ENTRY(futex_waiter) link;	/* locked by the bucket */
-	_Atomic(struct futex_bucket *) bucket;	/* NULL: not queued. Changed under the locks of old and new */
-	struct futex_key key;		/* likewise */
-	u32 bitset;			/* 0: waits for a PI futex, which only its own calls wake */
-	u32 owner;			/* PI: who held it when this one queued; tid. Locked by the bucket */
-	bool orphaned;			/* PI: woken because the owner died, not because it handed over */
-	struct task *task;
-	struct futex_waiter *next;	/* of a list of those to be woken */
-	atomic_bool woken;
-};
-
-struct futex_bucket {
-	pthread_mutex_t lock;
-	TAILQ_HEAD(futex_waiter_waiters_head, futex_waiter) waiters;
-};
-
-static struct futex_bucket buckets[1 << BUCKET_BITS];
->>>>>>> 929501f (PI futexes: handed over by who unlocks, taken over from owners that die)
 static pthread_once_t buckets_once = PTHREAD_ONCE_INIT;
 
 static void init_buckets(void)
@@ -585,8 +564,8 @@ static void wake_orphans(struct task *t)
 	if (!atomic_load(&pi_waiters))
 		return;
 	pthread_once(&buckets_once, init_buckets);
-	for (size_t i = 0; i < ARRAY_SIZE(buckets); i++) {
-		struct futex_bucket *b = &buckets[i];
+	for (size_t i = 0; i < ARRAY_SIZE(futex_buckets); i++) {
+		struct futex_bucket *b = &futex_buckets[i];
 
 		pthread_mutex_lock(&b->lock);
 		for (w = TAILQ_FIRST(&b->waiters); w; w = next) {

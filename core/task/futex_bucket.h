@@ -16,7 +16,9 @@ struct futex_waiter {
 	TAILQ_ENTRY(futex_waiter) link;	/* locked by the bucket */
 	_Atomic(struct futex_bucket *) bucket;	/* NULL: not queued. Changed under the locks of old and new */
 	struct futex_key key;		/* likewise */
-	u32 bitset;
+	u32 bitset;			/* 0: waits for a PI futex, which only its own calls wake */
+	u32 owner;			/* PI: who held it when this one queued; tid. Locked by the bucket */
+	bool orphaned;			/* PI: woken because the owner died, not because it handed over */
 	struct task *task;
 	struct futex_waiter *next;	/* of a list of those to be woken */
 	atomic_bool woken;
