@@ -106,3 +106,28 @@ def test_startup_is_small(platform):
         p.send_signal(signal.SIGTERM)
         p.wait(timeout=20)
     assert rss < 16 * 1024
+
+
+def test_nothing_grows_with_programs(platform):
+    """A sandbox that has run 400 programs holds what it held after 100: memory, descriptors, threads."""
+    def held():
+        status = open(f"/proc/{p.pid}/status").read()
+        return (int(status.split("VmRSS:")[1].split()[0]), len(os.listdir(f"/proc/{p.pid}/fd")),
+                int(status.split("Threads:")[1].split()[0]))
+
+    loop = "n=0; while [ $n -lt 400 ]; do /bin/true; n=$((n+1)); [ $((n % 100)) = 0 ] && { echo; read go; }; done; exit 3"
+    p = subprocess.Popen([TRAPGATE, "run", f"--platform={platform}", "--", "sh", "-c", loop], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE)
+    seen = []
+    try:
+        for _ in range(4):
+            p.stdout.readline()
+            time.sleep(0.3)
+            seen.append(held())
+            p.stdin.write(b"\n")
+            p.stdin.flush()
+        assert p.wait(timeout=20) == 3
+    finally:
+        p.kill()
+    first, last = seen[0], seen[-1]
+    assert last[0] <= first[0] + 1024 and last[1] <= first[1] + 8 and last[2] <= first[2] + 4, seen
