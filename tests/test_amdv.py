@@ -39,6 +39,8 @@ QUIRKS = {
     "exceptions": "int1",
     "exceptions_late": "push-noncanonical",
     "privileged": "return-to-kernel-cs",
+    "alignment_check": "misaligned",
+    "compat_exceptions": "compat-int3",
 }
 
 

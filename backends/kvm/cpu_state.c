@@ -24,10 +24,35 @@ enum { MSR_SYSENTER_CS = 0x174, MSR_TSC_AUX = 0xc0000103 };
 enum { CR4_PAE = 1 << 5, CR4_OSFXSR = 1 << 9, CR4_OSXMMEXCPT = 1 << 10, CR4_FSGSBASE = 1 << 16, CR4_OSXSAVE = 1 << 18,
        CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21, CR4_PKE = 1 << 22, CR4_BASE = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT };
 enum { EFER_SCE = 1, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, EFER_NXE = 1 << 11 };
-enum { LEAF_FEATURES = 7, LEAF_XSTATE = 0xd, MAX_LEAVES = 256 };
+enum { LEAF_FEATURES = 7, LEAF_XSTATE = 0xd, MAX_LEAVES = 256, MAX_SUBLEAVES = 8 };
 enum { SW_RESERVED = 464, SW_RESERVED_LEN = 48, XSAVE_HEADER = 512 };
 
 /* ---- CPUID ---- */
+
+/* KVM leaves out parts of what it does not virtualise, the processor's topology among them. */
+static void add_subleaves(struct kvm_cpuid2 *cpuid, u32 function)
+{
+	for (u32 index = 0; index < MAX_SUBLEAVES && cpuid->nent < MAX_LEAVES; index++) {
+		struct kvm_cpuid_entry2 e = { .function = function, .index = index,
+					      .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX };
+		u32 i = 0;
+
+		while (i < cpuid->nent && (cpuid->entries[i].function != function || cpuid->entries[i].index != index))
+			i++;
+		__cpuid_count(function, index, e.eax, e.ebx, e.ecx, e.edx);
+		if (i == cpuid->nent && (e.eax || e.ebx))
+			cpuid->entries[cpuid->nent++] = e;
+	}
+}
+
+static void add_missing(struct kvm_cpuid2 *cpuid)
+{
+	static const u32 functions[] = { 4, 7, 0xb, 0x1f, 0x8000001d, 0x80000026 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
+		if (functions[i] <= __get_cpuid_max(functions[i] & 0x80000000, NULL))
+			add_subleaves(cpuid, functions[i]);
+}
 
 /* Every leaf that KVM knows, with the host's own answers. */
 static int set_cpuid(struct vcpu *v)
@@ -41,6 +66,8 @@ static int set_cpuid(struct vcpu *v)
 	cpuid->nent = MAX_LEAVES;
 	if (ioctl(machine.kvm, KVM_GET_SUPPORTED_CPUID, cpuid))
 		err = -errno;
+	else
+		add_missing(cpuid);
 	for (u32 i = 0; !err && i < cpuid->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
 

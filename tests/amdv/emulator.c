@@ -47,6 +47,27 @@ static void return_to_kernel_cs(void)
 	__asm__ volatile("pushq $0x10; lea 1f(%%rip), %%rax; push %%rax; lretq; 1:" : : : "rax", "memory");
 }
 
+static void misaligned(void)
+{
+	__asm__ volatile("pushfq; orl $0x40000, (%%rsp); popfq; mov 1(%%rsp), %%eax" : : : "rax", "memory", "cc");
+}
+
+/* `code` in a 32-bit segment. */
+static void compat(const char *code, size_t len)
+{
+	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		low[i] = code[i];
+	__asm__ volatile("mov %0, %%rax; lea 2048(%%rax), %%rsp; pushq $0x23; push %%rax; lretq" : : "r"(low) : "rax", "memory");
+}
+
+static void compat_int3(void)
+{
+	compat("\xcc\xf4", 2);
+}
+
 static const struct probe {
 	const char *name;
 	void (*run)(void);
@@ -55,6 +76,8 @@ static const struct probe {
 	{ "int1", int1, { SIGTRAP, 1, 0 } },
 	{ "bts-absent", bts_absent, { SIGSEGV, 14, 6 } },
 	{ "push-noncanonical", push_noncanonical, { SIGBUS, 12, 0 } },
+	{ "misaligned", misaligned, { SIGBUS, 17, 0 } },
+	{ "compat-int3", compat_int3, { SIGTRAP, 3, 0 } },
 	{ "return-to-kernel-cs", return_to_kernel_cs, { SIGSEGV, 13, 0x10 } },
 };
 
