@@ -19,6 +19,7 @@ enum { SLOT_PRIVATE, SLOT_SPARE, SLOT_TABLES, SLOT_DATA = SLOT_TABLES + TABLES_M
        MAX_DATA_SLOTS = 400, SLOT_SENTRY = SLOT_DATA + MAX_DATA_SLOTS, MAX_SENTRY_SLOTS = 512 };
 #define GIB		((u64)1 << 30)
 #define DATA_STEP	GIB
+#define USER_END	(((u64)1 << 47) - PAGE_SIZE)	/* the host gives its processes no more */
 #define VIEW_ALIGN	((u64)2 << 20)
 #define GPA_SPARE	((gpa_t)1 << 30)	/* never in a page table */
 
@@ -143,8 +144,9 @@ gpa_t machine_sentry_gpa(u32 n) { return GPA_DATA + align_up(machine.memory->siz
 gpa_t machine_add_sentry(u32 n, u64 addr)
 {
 	const gpa_t gpa = machine_sentry_gpa(n);
+	const u64 len = MIN(GIB, USER_END - addr);
 
-	return n < MAX_SENTRY_SLOTS && !set_slot(SLOT_SENTRY + n, gpa, (void *)addr, GIB) ? gpa : 0;
+	return n < MAX_SENTRY_SLOTS && !set_slot(SLOT_SENTRY + n, gpa, (void *)addr, len) ? gpa : 0;
 }
 
 static bool overlaps(u64 addr, u64 len, const u8 *base, u64 size)
