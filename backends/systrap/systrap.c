@@ -20,7 +20,7 @@
 
 #include "backends/systrap/systrap.h"
 
-long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_balance = 1, systrap_join = 1, systrap_pool = 2,
+long systrap_patch = 1, systrap_handoff = HANDOFF_AUTO, systrap_spin_us = 100, systrap_pin = 1, systrap_balance = 1, systrap_join, systrap_pool = 2,
      systrap_park = 1;
 
 const struct backing *systrap_memory;
@@ -41,8 +41,8 @@ static const struct knob knobs[] = {
 	  .help = "place task and stub threads on chosen CPUs" },
 	{ .name = "systrap.balance", .off = "off", .kind = KNOB_BOOL, .value = &systrap_balance, .def = 1,
 	  .help = "a task that waits long for its CPU moves to an idle one" },
-	{ .name = "systrap.join", .off = "off", .kind = KNOB_BOOL, .value = &systrap_join, .def = 1,
-	  .help = "tasks that wait for each other share one pair of spinning CPUs" },
+	{ .name = "systrap.join", .kind = KNOB_BOOL, .value = &systrap_join, .def = 0,
+	  .help = "tasks that wait for each other share one pair of spinning CPUs; costs more than it gains where CPUs are busy" },
 	{ .name = "systrap.pool", .off = "0", .kind = KNOB_INT, .value = &systrap_pool, .def = 2, .min = 0, .max = 64,
 	  .help = "stub processes kept ready for the next fork or exec" },
 	{ .name = "systrap.park", .off = "off", .kind = KNOB_BOOL, .value = &systrap_park, .def = 1,
