@@ -27,7 +27,7 @@ endif
 WARN	:= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
 CFLAGS	?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) -pthread -MMD -MP -Icore -I. -I$(BUILD)/gen
-LDLIBS	:= -pthread -lZydis -ljansson
+LDLIBS	:= -pthread -lZydis -ljansson -lseccomp
 # The sentry stands above every guest, its heap behind it, so that a guest's page tables can show both (kvm.sentry=guest).
 ifeq ($(SAN),)
   SENTRY_LDFLAGS := -pie -Wl,-no-pie,--no-relax -Wl,-Ttext-segment=0x7f0000400000

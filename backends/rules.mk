@@ -14,7 +14,7 @@ $(BUILD)/backends/stub/embed.o: backends/stub/embed.S $(STUB_ELF)
 # The suite links the backends and the little of core that they use: a backend that reaches further fails here.
 CONTRACT := $(BUILD)/tests/contract/contract
 CONTRACT_SRC := $(wildcard tests/contract/*.c)
-CONTRACT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CONTRACT_SRC) $(BACKEND_SRC) core/knob.c core/xstate.c core/lib/log.c core/lib/stamp.c \
+CONTRACT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CONTRACT_SRC) $(BACKEND_SRC) core/knob.c core/xstate.c core/lib/log.c core/lib/stamp.c core/lib/host_proc.c \
 			core/host/huge_file.c)
 
 .PHONY: contract

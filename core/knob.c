@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct knob *const core_knobs[] = { loader_knobs, mm_knobs, task_knobs };
+static const struct knob *const core_knobs[] = { host_knobs, loader_knobs, mm_knobs, task_knobs };
 
 static int table_each(const struct knob *table, knob_fn *fn, void *arg)
 {

@@ -6,6 +6,7 @@
 
 /* Tables of core's parts; each ends with .name == NULL. A part that has knobs adds its table to knob.c. Weak: not every
  * program links every part, and then the table is NULL. */
+extern const struct knob host_knobs[] __attribute__((weak));
 extern const struct knob loader_knobs[] __attribute__((weak));
 extern const struct knob mm_knobs[] __attribute__((weak));
 extern const struct knob task_knobs[] __attribute__((weak));

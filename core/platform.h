@@ -104,10 +104,20 @@ struct platform_counters {
 	u64 stubs_created, stubs_reused;
 };
 
+/* A host call that a running sentry makes, for its allow-list (core/host/confine.h). */
+struct host_call {
+	int nr;
+	int arg;			/* the argument that is looked at, if any of the two below is set */
+	const u64 *values;		/* what it may be; ends with 0 */
+	u64 forbidden;			/* bits that it may not have */
+	const char *why;		/* one line; NULL ends a table */
+};
+
 struct platform_ops {
 	const char *name;		/* what --platform= takes */
 	const char *help;		/* one line */
 	const struct knob *knobs;	/* ends with .name == NULL; may be NULL */
+	const struct host_call *host_calls;	/* what it calls after start(), beyond core/host/host_calls.def; may be NULL */
 
 	/*
 	 * Can this machine run it? 0, or -errno with one sentence in `why` that a user can act on. Called in a process
@@ -121,8 +131,14 @@ struct platform_ops {
 	 */
 	int (*worth_timing)(char *why, size_t len);
 
-	/* Once, before any other call but probe, single-threaded, before any guest file is open. exit() undoes it. */
+	/*
+	 * Once, before any other call but probe, on the main thread, which is the only one and stays so: opens what has a
+	 * path name. Then the sentry leaves the host's namespaces. start(), optional (NULL), comes once after it, on the main
+	 * thread, before any other call: processes and threads are started here, and the last host calls made that
+	 * `host_calls` does not name. exit() undoes both, after start() only: before, there is nothing that outlives the process.
+	 */
 	int (*init)(const struct platform_config *config);
+	int (*start)(void);
 	void (*exit)(void);
 
 	/*

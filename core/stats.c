@@ -24,7 +24,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;	/* guards the sums, and
 static u64 calls[SYSCALL_MAX], switches, faults, tasks;
 static struct live_page *live;			/* NULL: off, or no memory for it */
 
-void stats_enable(void) { enabled = true; }
+void stats_enable(void)
+{
+	enabled = true;
+	json_object_seed(0);		/* from /dev/urandom, which is out of reach later */
+}
 
 /*
  * The page for `trapgate top`. Sealed, so that who opens it through /proc can only read, and stays as long as it is; the
@@ -150,45 +154,14 @@ static json_t *stats_json(void)
 			 "stime_us", (json_int_t)(ru.ru_stime.tv_sec * 1000000 + ru.ru_stime.tv_usec));
 }
 
-/* A device or pipe is written to; a file is replaced as a whole, so that nobody finds half of one. */
-static bool replaceable(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) ? errno == ENOENT : S_ISREG(st.st_mode);
-}
-
-static int dump(const json_t *o, const char *path)
-{
-	FILE *f = fopen(path, "w");
-	int err;
-
-	if (!f)
-		return -errno;
-	err = json_dumpf(o, f, JSON_INDENT(2)) ? -EIO : 0;
-	if (fclose(f))		/* a full disk shows here */
-		err = -errno;
-	return err;
-}
-
-int stats_write(const char *path)
+int stats_write(FILE *to)
 {
 	json_t *o = stats_json();
-	char *tmp = NULL;
 	int err;
 
-	if (!o || asprintf(&tmp, "%s.%d.tmp", path, getpid()) < 0) {
-		err = -ENOMEM;
-	} else if (!replaceable(path)) {
-		err = dump(o, path);
-	} else {
-		err = dump(o, tmp);
-		if (!err && rename(tmp, path))
-			err = -errno;
-		if (err)
-			unlink(tmp);
-	}
-	free(tmp);
+	if (!o)
+		return -ENOMEM;
+	err = json_dumpf(o, to, JSON_INDENT(2)) ? -EIO : 0;
 	json_decref(o);
 	return err;
 }

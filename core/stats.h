@@ -5,13 +5,15 @@
 #ifndef TG_STATS_H
 #define TG_STATS_H
 
+#include <stdio.h>
+
 #include "live.h"
 #include "task/task.h"
 
 void stats_task_start(struct task *t);		/* gives t->syscall_counts; before its first call */
 void stats_task_end(struct task *t);		/* adds to the sums and frees it; t's own thread, or t never ran */
-int stats_write(const char *path);		/* JSON; after the last task has ended. -errno; never leaves half a file */
-void stats_enable(void);			/* --stats was given: before the first task */
+int stats_write(FILE *to);			/* JSON; after the last task has ended. 0 or -errno */
+void stats_enable(void);			/* --stats was given: before the first task and confinement */
 void stats_live_open(void);			/* task.live: before the first task, after the platform was chosen */
 void stats_task_renamed(struct task *t);	/* its comm: t's own thread */
 

@@ -6,7 +6,7 @@
 # these tests skip and say so.
 set -eu
 
-build=(gcc make binutils libc6-dev libbsd-dev libjansson-dev libpfm4-dev libzydis-dev uthash-dev)
+build=(gcc make binutils libc6-dev libbsd-dev libjansson-dev libpfm4-dev libseccomp-dev libzydis-dev uthash-dev)
 test=(python3 procps python3-pytest python3-pytest-timeout python3-jsonschema libcmocka-dev cppcheck shellcheck clang
       busybox-static sqlite3 git perl tar gzip findutils strace)
 bench=(gnuplot-nox python3-numpy python3-scipy python3-jinja2 parallel rsync)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import PLATFORMS, TRAPGATE, run, sandbox
+from conftest import PLATFORMS, ROOT, TRAPGATE, run, sandbox
 
 
 def fails_with(result, status, *words):
@@ -110,3 +110,14 @@ def test_host_signals_reach_the_guest(platform):
 
 def test_full_disk_for_stats(platform):
     fails_with(sandbox(platform, ["/bin/true"], ["--stats", "/dev/full"]), 125, "/dev/full", "space")
+
+
+def test_readme_lists_the_host_calls():
+    """The table in README.md is what `trapgate host-calls` prints."""
+    assert run([TRAPGATE, "host-calls"]).stdout in (ROOT / "README.md").read_text()
+
+
+def test_confinement_can_be_measured(platform):
+    """Each part is a knob; the guest sees no difference."""
+    for knob in ("host.filter=off", "host.namespaces=off"):
+        assert sandbox(platform, ["/bin/echo", "hi"], [f"--knob={knob}"]).stdout == "hi\n"

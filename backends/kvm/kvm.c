@@ -9,7 +9,9 @@
  */
 #include <cpuid.h>
 #include <errno.h>
+#include <linux/kvm.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 
 #include "backends/kvm/kvm.h"
 
@@ -74,11 +76,22 @@ static int kvm_worth_timing(char *why, size_t len)
 	return -ENODEV;
 }
 
+static const u64 requests[] = {
+	KVM_RUN, KVM_CREATE_VCPU, KVM_GET_SUPPORTED_CPUID, KVM_SET_USER_MEMORY_REGION, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_DEBUGREGS, KVM_SET_CPUID2, KVM_SET_MSRS,
+	KVM_SET_XCRS, KVM_GET_XSAVE, KVM_GET_XSAVE2, KVM_SET_XSAVE, KVM_GET_VCPU_EVENTS, KVM_SET_SIGNAL_MASK, KVM_SET_DEVICE_ATTR, KVM_CHECK_EXTENSION, 0
+};
+
+static const struct host_call host_calls[] = {
+	{ .nr = SYS_ioctl, .arg = 1, .values = requests, .why = "the VM and its virtual CPUs" },
+	{ .why = NULL },
+};
+
 const struct platform_ops kvm_platform = {
 	.name		 = "kvm",
 	.help		 = "ring 3 of a virtual machine: needs /dev/kvm",
 	.knobs		 = knobs,
 	.worth_timing	 = kvm_worth_timing,
+	.host_calls	 = host_calls,
 	.probe		 = machine_probe,
 	.init		 = kvm_init,
 	.exit		 = kvm_exit,

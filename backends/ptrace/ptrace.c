@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,10 +89,13 @@ static int ptrace_init(const struct platform_config *config)
 	struct sigaction sa = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
 
 	ptrace_memory = config->memory;
-	if (sigaction(SIGCHLD, &sa, NULL))
-		return -errno;
+	return sigaction(SIGCHLD, &sa, NULL) ? -errno : 0;
+}
+
+static int ptrace_start(void)
+{
 	stub_follow = place_init(ptrace_pin, ptrace_balance);
-	return stub_pool_init(config->memory->fd);
+	return stub_pool_init(ptrace_memory->fd);
 }
 
 static void ptrace_exit(void)
@@ -176,12 +180,24 @@ static void ptrace_counters(struct platform_counters *out)
 	stub_pool_counters(&out->stubs_created, &out->stubs_reused);
 }
 
+static const struct host_call host_calls[] = {
+	{ .nr = SYS_ptrace, .why = "guest threads" },
+	{ .nr = SYS_wait4, .why = "their stops" },
+	{ .nr = SYS_waitid, .why = "the ends of stub processes" },
+	{ .nr = SYS_memfd_create, .why = "the channel of a new stub process" },
+	{ .nr = SYS_pipe2, .why = "its answers" },
+	{ .nr = SYS_sendmsg, .why = "a new stub process is asked for" },
+	{ .why = NULL },
+};
+
 const struct platform_ops ptrace_platform = {
 	.name		 = "ptrace",
 	.help		 = "PTRACE_SYSEMU on stub processes: runs anywhere, no privileges",
 	.knobs		 = knobs,
+	.host_calls	 = host_calls,
 	.probe		 = ptrace_probe,
 	.init		 = ptrace_init,
+	.start		 = ptrace_start,
 	.exit		 = ptrace_exit,
 	.as_create	 = ptrace_as_create,
 	.as_destroy	 = ptrace_as_destroy,

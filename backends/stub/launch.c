@@ -95,8 +95,7 @@ void stub_destroy(struct stub *s)
 {
 	if (s->pid > 0) {
 		kill(s->pid, SIGKILL);
-		while (waitpid(s->pid, NULL, __WALL) < 0 && errno == EINTR)
-			;
+		launcher_reap(s->pid);
 	}
 	if (s->channel)
 		munmap(s->channel, STUB_CHANNEL_SIZE);

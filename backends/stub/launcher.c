@@ -224,7 +224,14 @@ void launcher_stop(void)
 		return;
 	close(launcher.sock);
 	launcher.sock = -1;
-	while (waitpid(launcher.pid, NULL, __WALL) < 0 && errno == EINTR)
+	launcher_reap(launcher.pid);
+}
+
+void launcher_reap(pid_t pid)
+{
+	siginfo_t si;
+
+	while (waitid(P_PID, pid, &si, WEXITED | __WALL) < 0 && errno == EINTR)
 		;
 }
 
@@ -260,7 +267,7 @@ pid_t launcher_spawn(const struct launch *l)
 	if (err)
 		return err;
 	if (r.pid > 0 && r.error) {
-		waitpid(r.pid, NULL, __WALL);
+		launcher_reap(r.pid);
 		return r.error;
 	}
 	return r.pid;

@@ -37,4 +37,7 @@ void launcher_stop(void);
  */
 pid_t launcher_spawn(const struct launch *l);
 
+/* Wait until a child of the sentry's, which somebody has sent SIGKILL, is gone, and bury it. Any thread. */
+void launcher_reap(pid_t pid);
+
 #endif

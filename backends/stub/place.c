@@ -10,6 +10,8 @@
  * since the owner changes them at every switch.
  */
 #include "backends/stub/place.h"
+#include "lib/host_proc.h"
+#include "lib/sigmask.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,8 +97,8 @@ static void add_sched_times(pid_t tid, u64 *ran, u64 *waited)
 	ssize_t n;
 	int fd;
 
-	snprintf(buf, sizeof(buf), "/proc/%d/schedstat", tid);
-	fd = tid ? open(buf, O_RDONLY | O_CLOEXEC) : -1;
+	snprintf(buf, sizeof(buf), "%d/schedstat", tid);
+	fd = tid ? host_proc_open(buf) : -1;
 	if (fd < 0)
 		return;
 	n = read(fd, buf, sizeof(buf) - 1);
@@ -230,7 +232,7 @@ static void balancer_start(void)
 {
 	sigset_t all, old;
 
-	sigfillset(&all);
+	sigmask_most(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	balancer.started = !pthread_create(&balancer.thread, NULL, balancer_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

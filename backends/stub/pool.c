@@ -4,6 +4,7 @@
  * Lock: pool.lock guards everything in `pool`; a stub on one of its lists belongs to the pool.
  */
 #include "backends/stub/stub.h"
+#include "lib/sigmask.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -90,7 +91,7 @@ int stub_pool_init(int memory_fd)
 	SLIST_INIT(&pool.doomed);
 	pool.stop = false;
 	pool.nready = pool.waiting = 0;
-	sigfillset(&all);
+	sigmask_most(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&pool.thread, NULL, pool_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "backends/systrap/systrap.h"
+#include "lib/host_proc.h"
 
 enum { SHORT_FIRST = 8, SHORT_MAX = 8192, SPIN_PAID = 256 };
 
@@ -262,11 +263,16 @@ static bool look_at(pid_t tid, struct look *l)
 	char path[40];
 	FILE *f;
 	bool ok;
+	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
-	f = fopen(path, "re");
-	if (!f)
+	snprintf(path, sizeof(path), "%d/stat", tid);
+	fd = host_proc_open(path);
+	f = fd < 0 ? NULL : fdopen(fd, "re");
+	if (!f) {
+		if (fd >= 0)
+			close(fd);
 		return false;
+	}
 	ok = fscanf(f, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &l->state, &user, &system) == 3;
 	l->ticks = user + system;
 	fclose(f);

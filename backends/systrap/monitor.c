@@ -39,7 +39,7 @@ static void helper_died(struct address_space *as)
 	as->dead = true;
 	TAILQ_FOREACH(w, &monitor.list, link)
 		if (w->slot && w->slot->as == as)
-			syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
+			kill(w->slot->tid, SIGKILL);	/* who is watched is not buried yet */
 }
 
 static struct watch *find(u64 id)

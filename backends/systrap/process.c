@@ -24,9 +24,6 @@
 #include "backends/stub/launcher.h"
 #include "backends/systrap/systrap.h"
 
-#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
-#define SECCOMP_IOCTL_NOTIF_SET_FLAGS	SECCOMP_IOW(4, __u64)
-#endif
 #define FD_SYNC_WAKE_UP		1ul		/* linux/seccomp.h since 6.6: the answer switches to the stub on this CPU */
 
 extern const u8 systrap_image[], systrap_image_end[];
@@ -105,7 +102,7 @@ static void destroy(struct address_space *as)
 		kill(as->pid, SIGKILL);
 	threads_kill(as);
 	if (as->pid > 0)
-		waitpid(as->pid, NULL, __WALL);
+		launcher_reap(as->pid);
 	if (as->notify_fd >= 0)
 		close(as->notify_fd);
 	if (as->control)

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -100,8 +101,13 @@ static int systrap_init(const struct platform_config *config)
 	memset(&systrap_count, 0, sizeof(systrap_count));
 	if (!cpu_can_patch())
 		systrap_patch = 0;
-	handoff_start();
 	helper_init();
+	return 0;
+}
+
+static int systrap_start(void)
+{
+	handoff_start();
 	return process_pool_start();
 }
 
@@ -137,12 +143,27 @@ static void systrap_counters(struct platform_counters *out)
 }
 
 
+static const u64 notifications[] = { SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND, SECCOMP_IOCTL_NOTIF_SET_FLAGS, 0 };
+
+static const struct host_call host_calls[] = {
+	{ .nr = SYS_ioctl, .arg = 1, .values = notifications, .why = "the helper thread of a stub process" },
+	{ .nr = SYS_memfd_create, .why = "channels of a new stub process" },
+	{ .nr = SYS_socketpair, .why = "a new stub process sends its listener" },
+	{ .nr = SYS_sendmsg, .why = "a new stub process is asked for" },
+	{ .nr = SYS_recvmsg, .why = "its listener comes" },
+	{ .nr = SYS_pidfd_open, .why = "death of stub processes and guest threads" },
+	{ .nr = SYS_waitid, .why = "their ends" },
+	{ .why = NULL },
+};
+
 const struct platform_ops systrap_platform = {
 	.name		= "systrap",
 	.help		= "seccomp SIGSYS in the guest's threads, shared memory, patched call sites",
 	.knobs		= knobs,
 	.probe		= systrap_probe,
+	.host_calls	= host_calls,
 	.init		= systrap_init,
+	.start		= systrap_start,
 	.exit		= systrap_exit,
 	.as_create	= systrap_as_create,
 	.as_destroy	= systrap_as_destroy,

@@ -14,6 +14,11 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+/* linux/seccomp.h has it since 6.6. */
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS	SECCOMP_IOW(4, __u64)
+#endif
+
 #include "lib/stamp.h"
 #include "platform.h"
 #include "backends/stub/place.h"

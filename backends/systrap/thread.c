@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backends/stub/launcher.h"
 #include "backends/systrap/systrap.h"
 
 /* ---- fs_base -> channel, for trampolines ---- */
@@ -95,7 +96,7 @@ static void thread_bury(struct channel_slot *slot)
 		return;
 	kill(slot->tid, SIGKILL);
 	monitor_remove(&slot->watch);
-	waitpid(slot->tid, NULL, __WALL);
+	launcher_reap(slot->tid);
 	slot->tid = 0;
 	slot->parked = 0;
 }

@@ -88,7 +88,7 @@ double platform_calibrate(const struct platform_ops *p, const struct platform_co
 {
 	double ns;
 
-	if (p->init(config))
+	if (p->init(config) || (p->start && p->start()))
 		return -1;
 	ns = run_guest(p, best);
 	p->exit();

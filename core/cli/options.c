@@ -42,6 +42,7 @@ void usage_print(void)
 	fputs("usage: trapgate run [OPTION...] [--] COMMAND [ARG...]\n"
 	      "       trapgate platforms [--json]\n"
 	      "       trapgate top [-d SECONDS] [-n ROUNDS] PID      a live view of a running sandbox\n"
+	      "       trapgate host-calls      the host calls that a running sentry may make\n"
 	      "       trapgate version | help\n"
 	      "\n"
 	      "Options of run:\n"

@@ -23,6 +23,7 @@
 #include "fs/special.h"
 #include "fs/tty.h"
 #include "host/poller.h"
+#include "lib/host_proc.h"
 #include "task/task.h"
 
 #define HOST_POLL_ALL	(POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLRDNORM | POLLRDBAND | POLLWRNORM | POLLWRBAND)
@@ -115,8 +116,8 @@ static s64 stream_move(struct hostfile *h, struct uio *u, bool write)
 	if (!host_ready(h->fd, write ? POLLOUT : POLLIN))
 		return -EAGAIN;
 	if (write)
-		return host_result(writev(h->fd, iov, iov_head(u, HOST_WRITE_MAX, iov)));
-	return host_result(readv(h->fd, iov, iov_head(u, u->len, iov)));
+		return host_result(pwritev2(h->fd, iov, iov_head(u, HOST_WRITE_MAX, iov), -1, 0));
+	return host_result(preadv2(h->fd, iov, iov_head(u, u->len, iov), -1, 0));
 }
 
 static s64 stream_read(struct file *f, struct uio *u, u64 *pos)
@@ -157,9 +158,9 @@ static s64 plain_move(struct file *f, struct uio *u, u64 *pos, bool write)
 		return 0;
 	do {
 		if (shared)
-			n = write ? writev(fd, iov, cnt) : readv(fd, iov, cnt);
+			n = write ? pwritev2(fd, iov, cnt, -1, 0) : preadv2(fd, iov, cnt, -1, 0);
 		else
-			n = write ? pwritev(fd, iov, cnt, *pos) : preadv(fd, iov, cnt, *pos);
+			n = write ? pwritev2(fd, iov, cnt, *pos, 0) : preadv2(fd, iov, cnt, *pos, 0);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -248,7 +249,7 @@ static int hostfile_fsync(struct file *f, bool data_only)
 {
 	int fd = hostfile_of(f)->fd;
 
-	return (data_only ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+	return fsync(fd) < 0 ? -errno : 0;
 }
 
 static int plain_fallocate(struct file *f, int mode, u64 pos, u64 len)
@@ -406,8 +407,8 @@ s64 hostfile_name(struct inode *in, char *buf, size_t len)
 
 	if (in->ops != &hostfile_inode_ops)
 		return -EINVAL;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", h->fd);
-	n = readlink(link, buf, len);
+	snprintf(link, sizeof(link), "%d/fd/%d", getpid(), h->fd);
+	n = readlinkat(host_proc_fd(), link, buf, len);
 	return n < 0 ? -errno : n;
 }
 
@@ -505,7 +506,6 @@ struct inode *hostfile_pts_inode(void)
 /* The guest's 0, 1 and 2; one that is closed outside stays closed inside. */
 int fs_stdio(struct task *t)
 {
-	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < 3; i++) {
 		int fd = fcntl(i, F_DUPFD_CLOEXEC, 3), flags = fcntl(i, F_GETFL), err;
 		struct file *f;

@@ -18,6 +18,7 @@
 #include "fs/dentry.h"
 #include "fs/hostfs.h"
 #include "fs/memfs.h"
+#include "host/ids.h"
 #include "task/task.h"
 
 static const struct inode_ops hfs_ops, hfs_file_inode_ops;
@@ -185,7 +186,7 @@ static void own_at(struct inode *dir, int fd, const char *name, const struct cre
 {
 	u32 gid = dir->mode & S_ISGID ? UINT32_MAX : c->fsgid;
 
-	if (c->fsuid != geteuid() || (gid != UINT32_MAX && gid != getegid()))
+	if (c->fsuid != host_ids()->uid || (gid != UINT32_MAX && gid != host_ids()->gid))
 		host_chown_at(fd, name, c->fsuid, gid);
 }
 

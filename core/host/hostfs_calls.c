@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "host/hostfs_calls.h"
+#include "lib/host_proc.h"
 
 #ifndef __NR_fchmodat2
 #define __NR_fchmodat2	452
@@ -108,12 +109,12 @@ s64 host_seek(int fd, s64 pos)
 
 s64 host_preadv(int fd, const struct iovec *iov, int n, u64 pos)
 {
-	return RETRY(preadv(fd, iov, n, pos));
+	return RETRY(preadv2(fd, iov, n, pos, 0));
 }
 
 s64 host_pwritev(int fd, const struct iovec *iov, int n, u64 pos)
 {
-	return RETRY(pwritev(fd, iov, n, pos));
+	return RETRY(pwritev2(fd, iov, n, pos, 0));
 }
 
 s64 host_pread_full(int fd, void *buf, size_t len, u64 pos)
@@ -121,7 +122,8 @@ s64 host_pread_full(int fd, void *buf, size_t len, u64 pos)
 	size_t done = 0;
 
 	while (done < len) {
-		s64 n = RETRY(pread(fd, (u8 *)buf + done, len - done, pos + done));
+		struct iovec rest = { (u8 *)buf + done, len - done };
+		s64 n = host_preadv(fd, &rest, 1, pos + done);
 
 		if (n < 0)
 			return n;
@@ -137,7 +139,8 @@ int host_pwrite_full(int fd, const void *buf, size_t len, u64 pos)
 	size_t done = 0;
 
 	while (done < len) {
-		s64 n = RETRY(pwrite(fd, (const u8 *)buf + done, len - done, pos + done));
+		struct iovec rest = { (u8 *)(uintptr_t)buf + done, len - done };
+		s64 n = host_pwritev(fd, &rest, 1, pos + done);
 
 		if (n < 0)
 			return n;
@@ -212,8 +215,8 @@ int host_chmod_at(int dirfd, const char *name, u32 mode)
 	fd = host_open_beneath(dirfd, name, O_PATH, 0);
 	if (fd < 0)
 		return fd;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	err = RETRY(chmod(link, mode));
+	snprintf(link, sizeof(link), "%d/fd/%d", getpid(), fd);
+	err = RETRY(fchmodat(host_proc_fd(), link, mode, 0));
 	close(fd);
 	return err;
 }

@@ -23,6 +23,7 @@ static const int forwarded[] = {
 	SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR,
 };
 static sigset_t original;
+static u64 ignored;			/* SIGBIT()s, at the start */
 static int first_tgid;			/* set before the thread starts */
 
 static void forwarded_set(sigset_t *set)
@@ -38,17 +39,22 @@ void hostsig_block(void)
 
 	forwarded_set(&set);
 	pthread_sigmask(SIG_BLOCK, &set, &original);
+	for (int signo = 1; signo <= NSIG_GUEST; signo++) {
+		struct sigaction sa;
+
+		if (!sigaction(signo, NULL, &sa) && sa.sa_handler == SIG_IGN)
+			ignored |= SIGBIT(signo);
+	}
+	signal(SIGPIPE, SIG_IGN);
 }
 
 /* As exec would: what was ignored or blocked outside stays so inside (nohup, a background job of a plain shell). */
 void hostsig_inherit(struct task *first)
 {
-	struct sigaction sa;
-
 	for (int signo = 1; signo <= NSIG_GUEST; signo++) {
 		if (sigismember(&original, signo) > 0)
 			first->blocked |= SIGBIT(signo) & ~SIGSET_KERNEL;
-		if (!sigaction(signo, NULL, &sa) && sa.sa_handler == SIG_IGN)
+		if (ignored & SIGBIT(signo))
 			first->sighand->action[signo - 1].handler = HANDLER_IGN;
 	}
 }

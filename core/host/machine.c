@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "host/machine.h"
+#include "lib/host_proc.h"
 
 #define CPUINFO_MAX	(16u << 20)
 
@@ -43,7 +44,7 @@ u32 machine_cpu_end(void)
 
 char *machine_cpuinfo(size_t *len)
 {
-	int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
+	int fd = host_proc_open("cpuinfo");
 	size_t cap = 64 << 10;
 	char *buf = malloc(cap), *more;
 	ssize_t n = -1;

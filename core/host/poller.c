@@ -10,6 +10,7 @@
 
 #include "host/poller.h"
 #include "lib/log.h"
+#include "lib/sigmask.h"
 
 #define POLLER_STACK	(64 << 10)
 
@@ -61,7 +62,7 @@ static int poller_start(void)
 	poller.epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (poller.epfd < 0)
 		return -errno;
-	sigfillset(&all);
+	sigmask_most(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, POLLER_STACK);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);

@@ -33,6 +33,13 @@ static void uts_start(void)
 	memcpy(uts_names[UTS_DOMAIN], host.domainname, UTS_LEN);
 }
 
+void uts_begin(void)
+{
+	pthread_mutex_lock(&uts_lock);
+	uts_start();
+	pthread_mutex_unlock(&uts_lock);
+}
+
 void uts_get(struct utsname *out)
 {
 	memset(out, 0, sizeof(*out));

@@ -11,6 +11,7 @@
 struct task;
 enum uts_name { UTS_NODE, UTS_DOMAIN };
 
+void uts_begin(void);			/* before confinement: takes the host's names */
 void uts_get(struct utsname *out);		/* any thread */
 /* `len` bytes, at most UTS_LEN. 0, -EPERM. */
 int uts_set(struct task *t, enum uts_name which, const char *name, size_t len);

@@ -290,6 +290,14 @@ static void start(void)
 	clk.anchor.raw = host_clock(CLOCK_MONOTONIC_RAW);
 }
 
+void clock_begin(void)
+{
+	pthread_mutex_lock(&clk.lock);
+	if (!clk.started)
+		start();
+	pthread_mutex_unlock(&clk.lock);
+}
+
 void clock_publish(struct vvar *page)
 {
 	pthread_mutex_lock(&clk.lock);

@@ -17,6 +17,7 @@
 /* A system-wide clock (CLOCK_REALTIME, _MONOTONIC, _MONOTONIC_RAW, *_COARSE, _BOOTTIME, _TAI); any thread. */
 u64 clock_now(s32 clock);
 bool clock_is_system(s32 clock);
+void clock_begin(void);				/* before confinement: looks at what the host says of its clocks */
 u64 clock_resolution(s32 clock);		/* of a system clock, ns */
 u64 clock_real_offset(void);			/* CLOCK_REALTIME - CLOCK_MONOTONIC; changes when the host's clock is set */
 

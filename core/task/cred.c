@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/ids.h"
 #include "task/internal.h"
 
 #define ALL_CAPS	(((u64)1 << (CAP_LAST_CAP + 1)) - 1)
@@ -53,17 +54,15 @@ struct cred *cred_copy(const struct cred *c)
 struct cred *cred_initial(void)
 {
 	struct cred *c = calloc(1, sizeof(*c));
-	gid_t groups[1024];
-	int n;
+	const struct host_ids *host = host_ids();
 
 	if (!c)
 		return NULL;
 	c->refs = 1;
-	c->uid = c->euid = c->suid = c->fsuid = geteuid();
-	c->gid = c->egid = c->sgid = c->fsgid = getegid();
-	n = getgroups(ARRAY_SIZE(groups), groups);
-	for (int i = 0; i < n && i < (int)ARRAY_SIZE(c->groups); i++)
-		c->groups[c->ngroups++] = groups[i];
+	c->uid = c->euid = c->suid = c->fsuid = host->uid;
+	c->gid = c->egid = c->sgid = c->fsgid = host->gid;
+	c->ngroups = MIN(host->ngroups, (int)ARRAY_SIZE(c->groups));
+	memcpy(c->groups, host->groups, c->ngroups * sizeof(c->groups[0]));
 	c->cap_bounding = ALL_CAPS;
 	if (!c->euid)
 		c->cap_permitted = c->cap_effective = ALL_CAPS;

@@ -15,6 +15,7 @@
 #include "fs/tty.h"
 #include "host/hostsig.h"
 #include "host/limits.h"
+#include "host/machine.h"
 #include "mm/mm.h"
 #include "task/clock.h"
 #include "task/exec.h"
@@ -152,7 +153,9 @@ int task_start_init(const char *path, char *const argv[], char *const envp[], st
 
 	platform = ops;
 	usage_init();
-	sched_getaffinity(0, sizeof(sandbox_cpus), &sandbox_cpus);
+	for (u32 cpu = 0; cpu < MACHINE_CPUS; cpu++)
+		if (machine_has_cpu(cpu))
+			CPU_SET(cpu, &sandbox_cpus);
 	err = make_init_group();
 	if (err)
 		goto fail;

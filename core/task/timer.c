@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 
 #include "lib/log.h"
+#include "lib/sigmask.h"
 #include "task/clock.h"
 #include "task/task.h"
 
@@ -151,7 +152,7 @@ static void start_thread(void)
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
 
 	/* Signals to the sentry are for other threads. */
-	sigfillset(&all);
+	sigmask_most(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	err = pthread_create(&q.thread, &attr, timer_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

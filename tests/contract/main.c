@@ -68,6 +68,7 @@ void platform_start(void)
 	struct platform_config config = { .memory = &mem, .ncpus = (int)sysconf(_SC_NPROCESSORS_ONLN) };
 
 	CHECK_EQ(P->init(&config), 0);
+	CHECK_EQ(P->start ? P->start() : 0, 0);
 }
 
 static void mem_create(bool huge)
