@@ -211,3 +211,33 @@ def test_mounts_inside(platform):
     inside = sandbox(platform, ["busybox", "sh", "-c", script])
     assert inside.stdout.split("\n") == ["a", "tmpfs /tmp/m tmpfs rw,relatime 0 0", "0", "1", "2", "1", "2", "0", "255", ""], inside.stderr
     assert "Read-only" in inside.stderr and "busy" in inside.stderr
+
+
+LOOP = r"""
+cd /tmp; head -c 1048576 /dev/zero > img; mkdir m
+losetup -f; losetup --show -f img; losetup -f; stat -c '%F %t:%T' /dev/loop0
+blockdev --getsize64 /dev/loop0; blockdev --getro /dev/loop0
+printf block | dd of=/dev/loop0 bs=1 seek=5000 conv=notrunc,fsync status=none; dd if=img bs=1 skip=5000 count=5 status=none; echo
+dd if=/dev/zero of=/dev/loop0 bs=4096 status=none; echo full $?; stat -c %s img
+losetup -r -o 4096 --sizelimit 2048 /dev/loop1 img; blockdev --getsize64 /dev/loop1; wc -c < /dev/loop1
+echo x > /dev/loop1; echo readonly $?
+losetup /dev/loop0 img; echo busy $?
+losetup /dev/loop2 /dev/loop0; echo device on a device $?
+losetup /dev/loop2 /dev/null; echo no file $?
+mount -t ext4 /dev/loop0 m; echo no such file system $?
+truncate -s 4608 img; wc -c < /dev/loop0; wc -c < /dev/loop1; losetup -c /dev/loop0; blockdev --getsize64 /dev/loop0
+(while :; do cat /dev/loop3 > /dev/null; done) & reader=$!
+for i in $(seq 20); do losetup /dev/loop3 img && losetup -d /dev/loop3 || echo failed; done; kill $reader
+losetup -d /dev/loop0; losetup -d /dev/loop0; echo detached $?; wc -c < /dev/loop0; losetup -f
+"""
+
+
+def test_loop_devices(platform):
+    if os.getuid():
+        pytest.skip("a guest without capabilities can't open block devices")
+    need("losetup")
+    inside = sandbox(platform, ["bash", "-c", LOOP])
+    assert inside.stdout.split("\n") == [
+        "/dev/loop0", "/dev/loop0", "/dev/loop1", "block special file 7:0", "1048576", "0", "block", "full 1", "1048576",
+        "2048", "2048", "readonly 1", "busy 1", "device on a device 1", "no file 1", "no such file system 32",
+        "4608", "512", "4608", "detached 1", "0", "/dev/loop0", ""], inside.stderr

@@ -1,4 +1,4 @@
-/* Character devices by number: null, zero, full, random, and the doors to terminals. */
+/* Devices by number: null, zero, full, random, and the doors to terminals and to loop devices. */
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,6 +11,7 @@
 
 #define PTS_MAJOR_FIRST	136		/* /dev/pts/N is 136:N; eight majors of 2^20 minors stand for it */
 #define PTS_MAJOR_LAST	143
+#define LOOP_MAJOR	7
 
 /* ---- null, zero, full ---- */
 
@@ -135,7 +136,11 @@ int devfs_open_rdev(struct inode *in, struct task *t, struct file *f)
 	if (in->ops->open)
 		return in->ops->open(in, t, f);
 	if (!S_ISCHR(in->mode))
-		return -ENXIO;
+		return maj == LOOP_MAJOR ? loop_open(min, f) : -ENXIO;
+	if (maj == 10 && min == 237) {
+		f->ops = &loop_control_ops;
+		return 0;
+	}
 	if (maj != 1)
 		return open_terminal(maj, min, t, f);
 	ops = memory_device(min);

@@ -229,7 +229,7 @@ static void proc_owner(const struct pseudo *p, u32 *uid, u32 *gid)
 }
 
 #define FILESYSTEMS	"nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\tmqueue\nnodev\toverlay\n"
-#define DEVICES		"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"
+#define DEVICES		"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n 10 misc\n136 pts\n\nBlock devices:\n  7 loop\n"
 
 static const struct pseudo_entry root_names[] = {
 	{ .name = "self",	.mode = S_IFLNK | 0777, .show = self_show },

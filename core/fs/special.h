@@ -13,6 +13,10 @@
 int fifo_open(struct inode *in, struct task *t, struct file *f);
 /* S_IFCHR inodes of any file system, by in->rdev: -ENXIO when there is no such device. S_IFBLK likewise ends here. */
 int devfs_open_rdev(struct inode *in, struct task *t, struct file *f);
+/* Block device 7:number, fs/loop.c: sets f->ops and f->data; -ENXIO beyond LOOP_DEVICES. */
+enum { LOOP_DEVICES = 8 };
+int loop_open(u32 number, struct file *f);
+extern const struct file_ops loop_control_ops;
 /* S_IFSOCK cannot be opened: -ENXIO in the VFS core. */
 
 /* ---- called by file_put() with the last reference, before ops->release; only if f->epoll is set ---- */
