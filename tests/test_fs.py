@@ -1,4 +1,5 @@
 """The overlay and bind mounts: what a guest changes, where it shows, and what it can't reach."""
+import errno
 import os
 import pathlib
 import shutil
@@ -241,3 +242,35 @@ def test_loop_devices(platform):
         "/dev/loop0", "/dev/loop0", "/dev/loop1", "block special file 7:0", "1048576", "0", "block", "full 1", "1048576",
         "2048", "2048", "readonly 1", "busy 1", "device on a device 1", "no file 1", "no such file system 32",
         "4608", "512", "4608", "detached 1", "0", "/dev/loop0", ""], inside.stderr
+
+
+UNSHARE = """
+import ctypes, os, threading
+libc = ctypes.CDLL(None, use_errno=True)
+os.dup2(2, 200)
+open("/proc/sys/fs/nr_open", "w").write("64")
+def unshare():
+    print(libc.unshare(0x400), ctypes.get_errno())
+for fd in None, 200:
+    if fd:
+        os.close(fd)
+    t = threading.Thread(target=unshare)
+    t.start()
+    t.join()
+"""
+
+
+def test_unshare_beyond_nr_open(platform):
+    if os.getuid():
+        pytest.skip("a guest without capabilities can't write to /proc/sys")
+    inside = sandbox(platform, ["/usr/bin/python3", "-c", UNSHARE])
+    assert inside.stdout == f"-1 {errno.EMFILE}\n0 0\n", inside.stderr
+
+
+def test_mount_nosymfollow(platform):
+    if os.getuid():
+        pytest.skip("a guest without capabilities can't mount")
+    script = """cd /tmp; mkdir m; mount -t tmpfs -o nosymfollow x m || exit; echo file > m/f; ln -s f m/link
+        cat m/link; readlink m/link; cat m/f; grep -c nosymfollow /proc/mounts"""
+    inside = sandbox(platform, ["bash", "-c", script])
+    assert inside.stdout.split() == ["f", "file", "1"] and "Too many levels" in inside.stderr, inside.stderr

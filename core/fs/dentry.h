@@ -9,6 +9,10 @@
 #ifndef TG_FS_DENTRY_H
 #define TG_FS_DENTRY_H
 
+#ifndef ST_NOSYMFOLLOW
+#define ST_NOSYMFOLLOW	0x2000
+#endif
+
 #include "fs/fs.h"
 #include "fs/name_table.h"
 

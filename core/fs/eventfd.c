@@ -16,7 +16,9 @@ static u32 eventfd_poll(struct file *f)
 	pthread_mutex_lock(&e->lock);
 	if (e->count)
 		ev |= EPOLLIN | EPOLLRDNORM;
-	if (EVENTFD_FULL - e->count >= MAX(e->wanted, (u64)1))
+	if (e->count == UINT64_MAX)
+		ev |= EPOLLERR;
+	if (UINT64_MAX - e->count > MAX(e->wanted, (u64)1))
 		ev |= EPOLLOUT | EPOLLWRNORM;
 	pthread_mutex_unlock(&e->lock);
 	return ev;
@@ -56,6 +58,25 @@ static const struct file_ops eventfd_ops = {
 	.show = eventfd_show,
 	.anon_name = "[eventfd]",
 };
+
+bool is_eventfd(const struct file *f)
+{
+	return f->ops == &eventfd_ops;
+}
+
+void eventfd_signal(struct file *f)
+{
+	struct eventfd *e = f->data;
+	bool over;
+
+	pthread_mutex_lock(&e->lock);
+	if (e->count < UINT64_MAX)
+		e->count++;
+	over = e->count == UINT64_MAX;
+	e->wanted = 0;
+	pthread_mutex_unlock(&e->lock);
+	waitq_wake(&e->wq, EPOLLIN | EPOLLRDNORM | (over ? EPOLLERR : 0));
+}
 
 int eventfd_create(u32 initial, int flags, struct file **out)
 {

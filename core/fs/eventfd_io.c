@@ -48,7 +48,7 @@ s64 evfd_write(struct file *f, struct uio *u, u64 *pos)
 
 	if (!inside_lock(&e->lock))
 		return -EHOST;
-	fits = value <= EVENTFD_FULL - e->count;
+	fits = value < UINT64_MAX - e->count;
 	if (fits) {
 		e->count += value;
 		e->wanted = 0;

@@ -17,7 +17,6 @@
 #include "task/task.h"
 
 #define FD_HARD_MAX	(1u << 20)	/* fs.nr_open */
-#define FD_FIRST_SIZE	64
 
 static bool bit_test(const u64 *map, u32 n) { return map[n / 64] >> (n % 64) & 1; }
 static void bit_set(u64 *map, u32 n) { map[n / 64] |= 1ull << (n % 64); }
@@ -85,6 +84,16 @@ static u32 used_size(const struct fd_array *a)
 	while (words && !a->open[words - 1])
 		words--;
 	return MAX(words * 64, (u32)FD_FIRST_SIZE);
+}
+
+u32 fd_table_span(struct fd_table *t)
+{
+	u32 span;
+
+	pthread_mutex_lock(&t->lock);
+	span = used_size(t->array);
+	pthread_mutex_unlock(&t->lock);
+	return span;
 }
 
 struct fd_table *fd_table_copy(struct fd_table *t)

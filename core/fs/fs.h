@@ -126,6 +126,7 @@ void inode_get(struct inode *in);
 void inode_put(struct inode *in);
 bool inode_get_live(struct inode *in);			/* false if the last reference is already gone; for weak tables */
 void inode_init_owner(struct inode *in, struct inode *dir, const struct cred *c);	/* dir may be NULL; c NULL is root. Inherits setgid */
+u32 inode_new_mode(const struct inode *dir, u32 mode, const struct cred *c);	/* a file's, before the umask: without a setgid bit that `c` may not give */
 void inode_stat(struct inode *in, struct stat *st);	/* from the fields; getattr implementations start with it */
 enum { TOUCH_ATIME = 1, TOUCH_MTIME = 2, TOUCH_CTIME = 4 };
 void inode_touch(struct inode *in, u32 which);		/* sets them to now; takes in->lock */
@@ -224,6 +225,8 @@ struct waitq *file_waitq(struct file *f);
 struct fd_table;
 struct fd_table *fd_table_new(void);
 struct fd_table *fd_table_copy(struct fd_table *t);	/* fork; NULL when out of memory */
+#define FD_FIRST_SIZE	64		/* descriptors that any table has room for */
+u32 fd_table_span(struct fd_table *t);			/* the room that a copy must have */
 void fd_table_get(struct fd_table *t);
 bool fd_table_shared(struct fd_table *t);		/* has another reference now: exec and close_range then copy it */
 void fd_table_put(struct fd_table *t);			/* closes all with the last reference */

@@ -1,5 +1,6 @@
 /* Inodes and supers: life, attributes, time stamps. */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -122,6 +123,15 @@ struct timespec fs_now(void)
 	return now;
 }
 
+u32 inode_new_mode(const struct inode *dir, u32 mode, const struct cred *c)
+{
+	bool runs_as_group = (mode & S_ISGID) && (mode & S_IXGRP);
+
+	if (!runs_as_group || !(dir->mode & S_ISGID) || !c || cred_in_group(c, dir->gid) || cred_capable(c, CAP_FSETID))
+		return mode;
+	return mode & ~S_ISGID;
+}
+
 void inode_init_owner(struct inode *in, struct inode *dir, const struct cred *c)
 {
 	in->uid = c ? c->fsuid : 0;
@@ -133,6 +143,8 @@ void inode_init_owner(struct inode *in, struct inode *dir, const struct cred *c)
 		in->gid = dir->gid;
 		if (S_ISDIR(in->mode))
 			in->mode |= S_ISGID;
+		else
+			in->mode = inode_new_mode(dir, in->mode, c);
 	}
 	pthread_mutex_unlock(&dir->lock);
 }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/dentry.h"
 #include "fs/namei.h"
 #include "task/task.h"
 
@@ -210,7 +211,7 @@ static int follow_link(struct walk *w, struct dentry *d)
 {
 	int err;
 
-	if ((w->flags & WALK_NO_SYMLINKS) || w->links++ >= WALK_LINKS_MAX)
+	if ((w->flags & WALK_NO_SYMLINKS) || (w->cur.mnt->flags & ST_NOSYMFOLLOW) || w->links++ >= WALK_LINKS_MAX)
 		err = -ELOOP;
 	else if (d->inode->ops->follow)
 		err = follow_magic(w, d->inode);

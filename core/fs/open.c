@@ -114,9 +114,17 @@ static int file_at(struct task *t, const struct path *p, u32 flags, u32 count, s
 	return 0;
 }
 
-static int create_name(struct inode *dir, const char *name, u32 mode, const struct cred *c, struct inode **out)
+static u32 masked(const struct walk *w, u32 mode)
 {
-	return dir->ops->create ? dir->ops->create(dir, name, mode, 0, c, out) : -EACCES;
+	return inode_new_mode(w->cur.dentry->inode, mode, w->cred) & ~(w->t->place->umask & 07777);
+}
+
+/* In the directory w->cur. */
+static int create_name(const struct walk *w, const char *name, u32 mode, struct inode **out)
+{
+	struct inode *dir = w->cur.dentry->inode;
+
+	return dir->ops->create ? dir->ops->create(dir, name, masked(w, mode), 0, w->cred, out) : -EACCES;
 }
 
 /* The last name is to be made if it is not there. As walk_last(), and *created. */
@@ -139,7 +147,7 @@ static int last_or_create(struct walk *w, u32 flags, u32 mode, bool *created)
 		name[w->last_len] = 0;
 		err = dir->deleted ? -ENOENT : may_change_dir(w);
 		if (!err)
-			err = create_name(dir->inode, name, mode, w->cred, &in);
+			err = create_name(w, name, mode, &in);
 		if (!err)
 			err = dentry_add(dir, name, w->last_len, in, &d);
 		*created = !err;
@@ -187,7 +195,7 @@ static int make_tmpfile(struct walk *w, u32 flags, u32 mode)
 		return err;
 	if (!dir->inode->ops->tmpfile)
 		return -EOPNOTSUPP;
-	err = dir->inode->ops->tmpfile(dir->inode, S_IFREG | mode, w->cred, &in);
+	err = dir->inode->ops->tmpfile(dir->inode, masked(w, S_IFREG | mode), w->cred, &in);
 	if (err)
 		return err;
 	snprintf(name, sizeof(name), "#%llu", (unsigned long long)in->ino);
@@ -222,14 +230,9 @@ static u32 walk_flags(u32 flags, u64 resolve)
 	       (resolve & RESOLVE_IN_ROOT ? WALK_IN_ROOT : 0);
 }
 
-static u32 masked(struct task *t, u32 mode)
-{
-	return mode & 07777 & ~t->place->umask;
-}
-
 int vfs_open_how(struct task *t, int dirfd, const char *name, const struct open_how_kernel *how, struct file **out)
 {
-	u32 flags = how->flags, mode = masked(t, how->mode);
+	u32 flags = how->flags, mode = how->mode & 07777;
 	bool created = false;
 	struct walk w;
 	int err;

@@ -39,6 +39,7 @@ static void mount_options(struct seq *s, const struct mount *m)
 	seq_puts(s, m->flags & ST_NODEV ? ",nodev" : "");
 	seq_puts(s, m->flags & ST_NOEXEC ? ",noexec" : "");
 	seq_puts(s, ",relatime");
+	seq_puts(s, m->flags & ST_NOSYMFOLLOW ? ",nosymfollow" : "");
 }
 
 static void mount_point(struct seq *s, struct task *viewer, struct mount *m)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fs/aio.h"
+#include "fs/eventfd.h"
 #include "syscall/file_calls.h"
 #include "task/clock.h"
 
@@ -90,20 +91,6 @@ static long run(struct task *t, const struct iocb *cb)
 	}
 }
 
-static bool is_eventfd(const struct file *f)
-{
-	return f->ops->anon_name && !strcmp(f->ops->anon_name, "[eventfd]");
-}
-
-static void notify_eventfd(struct task *t, struct file *f)
-{
-	u64 one = 1;
-	struct iovec iov = { &one, sizeof(one) };
-	struct uio u = { .iov = &iov, .iovcnt = 1, .len = sizeof(one), .task = t };
-
-	f->ops->write(f, &u, NULL);
-}
-
 /* What is wrong with the request itself is the call's error; what goes wrong in doing it, the completion's. */
 static bool is_request_error(long result)
 {
@@ -141,7 +128,7 @@ static int submit_one(struct task *t, struct file *ctx, gva_t at)
 			result = -EINTR;
 		aio_complete(ctx, &(struct io_event){ .data = cb.aio_data, .obj = at, .res = result });
 		if (event)
-			notify_eventfd(t, event);
+			eventfd_signal(event);
 	}
 	if (event)
 		file_put(event);

@@ -194,6 +194,32 @@ static long ioctl_flag(struct task *t, struct file *f, int fd, u64 gva, u32 flag
 	return set_flags(t, f, fd, on ? f->flags | flag : f->flags & ~flag);
 }
 
+/* No file system here shares blocks between files: what is left are the errors, in their order. */
+static long ioctl_clone(struct task *t, struct file *to, u32 cmd, u64 arg)
+{
+	struct file_clone_range r = { .src_fd = (int)arg };
+	struct file *from;
+	long err;
+
+	if (cmd == FICLONERANGE && get_user(t->mm, &r, arg))
+		return -EFAULT;
+	from = fd_get_io(t->files, r.src_fd);
+	if (!from)
+		return -EBADF;
+	if (from->inode->super != to->inode->super)
+		err = -EXDEV;
+	else if (S_ISDIR(from->inode->mode) || S_ISDIR(to->inode->mode))
+		err = -EISDIR;
+	else if (!S_ISREG(from->inode->mode) || !S_ISREG(to->inode->mode))
+		err = -EINVAL;
+	else if ((from->flags & O_ACCMODE) == O_WRONLY || (to->flags & O_ACCMODE) == O_RDONLY || (to->flags & O_APPEND))
+		err = -EBADF;
+	else
+		err = -EOPNOTSUPP;
+	file_put(from);
+	return err;
+}
+
 /* What every file, or every regular one, answers. -ENOTTY: ask the file's own operation. */
 static long ioctl_generic(struct task *t, struct file *f, int fd, u32 cmd, u64 gva)
 {
@@ -211,6 +237,9 @@ static long ioctl_generic(struct task *t, struct file *f, int fd, u32 cmd, u64 g
 		return ioctl_flag(t, f, fd, gva, O_ASYNC);
 	case FIGETBSZ:
 		return regular ? put_user(t->mm, gva, &n) : -ENOTTY;
+	case FICLONE:
+	case FICLONERANGE:
+		return ioctl_clone(t, f, cmd, gva);
 	case FIONREAD:
 		if (!regular)
 			return -ENOTTY;

@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 
+#include "fs/dentry.h"
 #include "fs/special.h"
 #include "syscall/file_calls.h"
 
@@ -15,7 +16,7 @@
 static u32 mount_flags(u64 ms)
 {
 	return (ms & MS_RDONLY ? ST_RDONLY : 0) | (ms & MS_NOSUID ? ST_NOSUID : 0) | (ms & MS_NODEV ? ST_NODEV : 0) |
-	       (ms & MS_NOEXEC ? ST_NOEXEC : 0);
+	       (ms & MS_NOEXEC ? ST_NOEXEC : 0) | (ms & MS_NOSYMFOLLOW ? ST_NOSYMFOLLOW : 0);
 }
 
 static int attach(struct super *s, struct dentry *root, u64 ms, const struct path *at)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "fs/fs.h"
+#include "fs/sysctl.h"
 #include "host/futex.h"
 #include "ipc/ipc.h"
 #include "lib/log.h"
@@ -112,9 +113,11 @@ static int check_flags(struct task *parent, const struct clone_args_kernel *a)
 {
 	u64 f = a->flags;
 
-	if (f & CLONE_NAMESPACES)
-		return -EPERM;
-	if (f & ~(u64)CLONE_KNOWN)
+	if (f & ~(u64)(CLONE_KNOWN | CLONE_NAMESPACES))
+		return -EINVAL;
+	if ((f & CLONE_FS) && (f & (CLONE_NEWNS | CLONE_NEWUSER)))
+		return -EINVAL;
+	if ((f & CLONE_THREAD) && (f & (CLONE_NEWUSER | CLONE_NEWPID)))
 		return -EINVAL;
 	if ((f & CLONE_THREAD) && !(f & CLONE_SIGHAND))
 		return -EINVAL;
@@ -128,7 +131,7 @@ static int check_flags(struct task *parent, const struct clone_args_kernel *a)
 		return -EPERM;
 	if (a->exit_signal > NSIG_GUEST)
 		return -EINVAL;
-	return 0;
+	return f & CLONE_NAMESPACES ? -EPERM : 0;
 }
 
 static bool over_nproc(struct task *parent)
@@ -456,7 +459,10 @@ int task_unshare(struct task *t, bool files, bool place)
 	struct fd_table *old_files = t->files, *new_files = NULL;
 	struct fs_place *old_place = t->place, *new_place = NULL;
 
-	if (files && fd_table_shared(old_files) && !(new_files = fd_table_copy(old_files)))
+	files = files && fd_table_shared(old_files);
+	if (files && fd_table_span(old_files) > MAX(sysctl_nr_open.value, (s64)FD_FIRST_SIZE))
+		return -EMFILE;
+	if (files && !(new_files = fd_table_copy(old_files)))
 		return -ENOMEM;
 	if (place && !(new_place = fs_place_copy(old_place))) {
 		if (new_files)

@@ -1,6 +1,8 @@
 /* Asynchronous i/o by its system calls, and what they refuse. */
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <poll.h>
+#include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -31,12 +33,19 @@ static void requests(int fd)
 	struct iocb r = { .aio_fildes = fd, .aio_lio_opcode = IOCB_CMD_PREAD, .aio_buf = (long)in, .aio_nbytes = 16, .aio_data = 22 };
 	struct iocb s = { .aio_fildes = fd, .aio_lio_opcode = IOCB_CMD_FDSYNC, .aio_data = 33 };
 	struct iocb *cbs[3] = { &w, &r, &s };
+	struct pollfd p = { .fd = event, .events = POLLIN | POLLOUT };
 	struct io_event e[4];
 	u_int64_t n;
 
 	CHECK(submit(1, cbs) == 1);
 	CHECK(events(1, 1, e) == 1 && e[0].data == 11 && e[0].obj == (u_int64_t)(long)&w && e[0].res == 7);
 	CHECK(read(event, &n, 8) == 8 && n == 1);
+	n = UINT64_MAX - 1;
+	CHECK(write(event, &n, 8) == 8 && poll(&p, 1, 0) == 1 && p.revents == POLLIN);
+	CHECK(submit(1, cbs) == 1 && events(1, 1, e) == 1);
+	CHECK(poll(&p, 1, 0) == 1 && p.revents == (POLLIN | POLLERR));
+	CHECK(submit(1, cbs) == 1 && events(1, 1, e) == 1);
+	CHECK(read(event, &n, 8) == 8 && n == UINT64_MAX);
 	CHECK(submit(2, cbs + 1) == 2);
 	CHECK(events(2, 2, e) == 2);
 	CHECK(e[0].data + e[1].data == 55);

@@ -93,6 +93,9 @@ static void as_nobody(void)
 	CHECK(unlink("tmp/mine") == 0);
 	CHECK((fd = open("group/x", O_CREAT | O_WRONLY, 0600)) >= 0 && close(fd) == 0);
 	CHECK(mkdir("group/d", 0755) == 0);
+	umask(0);
+	CHECK((fd = open("group/y", O_CREAT | O_WRONLY, 02777)) >= 0 && close(fd) == 0 && mode_of("group/y") == 0777);
+	CHECK((fd = open("group/z", O_CREAT | O_WRONLY, 02700)) >= 0 && close(fd) == 0 && mode_of("group/z") == 02700);
 	puts("nobody ok");
 	fflush(stdout);
 	_exit(0);

@@ -1,7 +1,9 @@
 /* Mappings of files: coherence with read and write, truncation, private copies, and what is past the end. */
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -142,6 +144,9 @@ int main(void)
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGBUS, &sa, NULL);
 	CHECK(fd >= 0 && mem >= 0 && ftruncate(fd, 8 * P) == 0 && ftruncate(mem, 8 * P) == 0);
+	CHECK_ERRNO(ioctl(mem, FICLONE, fd), EXDEV);
+	CHECK_ERRNO(ioctl(mem, FICLONE, mem), EOPNOTSUPP);
+	CHECK_ERRNO(ioctl(mem, FICLONE, -1), EBADF);
 	coherence(fd);
 	truncation(fd);
 	coherence(mem);

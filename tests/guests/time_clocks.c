@@ -60,6 +60,8 @@ static void check_errors(void)
 	CHECK_ERRNO(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, 8), EFAULT);
 	CHECK_ERRNO(syscall(SYS_clock_settime, CLOCK_MONOTONIC, &ts), EINVAL);
 	CHECK_ERRNO(syscall(SYS_clock_settime, 99, &ts), EINVAL);
+	CHECK_ERRNO(syscall(SYS_clock_settime, CLOCK_PROCESS_CPUTIME_ID, &ts), EINVAL);
+	CHECK_ERRNO(syscall(SYS_clock_settime, CLOCK_THREAD_CPUTIME_ID, &ts), EINVAL);
 	CHECK_ERRNO(syscall(SYS_clock_getres, 99, NULL), EINVAL);
 	CHECK(syscall(SYS_clock_getres, CLOCK_MONOTONIC, NULL) == 0);
 	CHECK(syscall(SYS_clock_getres, CLOCK_MONOTONIC, &ts) == 0 && ns(&ts) == 1);
