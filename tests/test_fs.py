@@ -274,3 +274,50 @@ def test_mount_nosymfollow(platform):
         cat m/link; readlink m/link; cat m/f; grep -c nosymfollow /proc/mounts"""
     inside = sandbox(platform, ["bash", "-c", script])
     assert inside.stdout.split() == ["f", "file", "1"] and "Too many levels" in inside.stderr, inside.stderr
+
+
+IPC_LIMITS = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def limit(name, value):
+    path = "/proc/sys/" + name
+    old = open(path).read()
+    open(path, "w").write(value)
+    return path, old
+def result(value):
+    return "made" if value >= 0 else os.strerror(ctypes.get_errno())
+def trial(name, value, call):
+    path, old = limit(name, value)
+    refused = result(call())
+    open(path, "w").write(old)
+    assert open(path).read() == old
+    print(name, refused, result(call()))
+trial("kernel/shmmax", "8192", lambda: libc.shmget(0, 8193, 0o600))
+trial("kernel/shmmni", "0", lambda: libc.shmget(0, 1, 0o600))
+trial("kernel/msgmni", "0", lambda: libc.msgget(0, 0o600))
+queue = libc.msgget(0, 0o600)
+trial("kernel/msgmax", "100", lambda: libc.msgsnd(queue, (ctypes.c_long * 64)(1), 101, 0))
+limit("fs/mqueue/msg_max", "3")
+limit("fs/mqueue/queues_max", "1")
+os.setuid(65534)
+open_queue = lambda name: libc.mq_open(name, 0o102, 0o600, None)
+first = open_queue(b"/a")
+attr = (ctypes.c_long * 8)()
+libc.mq_getattr(first, attr)
+print(result(first), attr[1], result(open_queue(b"/b")))
+for bad in "kernel/shmmni", "kernel/msgmax":
+    try:
+        limit(bad, "1")
+    except PermissionError:
+        print("denied")
+"""
+
+
+def test_ipc_limits(platform):
+    if os.getuid():
+        pytest.skip("a guest without capabilities can't write to /proc/sys")
+    inside = sandbox(platform, ["/usr/bin/python3", "-c", IPC_LIMITS])
+    assert inside.stdout.split("\n") == [
+        "kernel/shmmax Invalid argument made", "kernel/shmmni No space left on device made",
+        "kernel/msgmni No space left on device made", "kernel/msgmax Invalid argument made",
+        "made 3 No space left on device", "denied", "denied", ""], inside.stderr

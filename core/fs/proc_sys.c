@@ -7,6 +7,7 @@
 
 #include "fs/proc.h"
 #include "fs/sysctl.h"
+#include "ipc/ipc.h"
 #include "lib/version.h"
 #include "syscall/uts.h"
 
@@ -19,6 +20,9 @@ struct sysctl sysctl_aio_max_nr = { 65536, 0, 1 << 20 };
 struct sysctl sysctl_inotify_events = { 16384, 0, INT_MAX };
 struct sysctl sysctl_inotify_instances = { 128, 0, INT_MAX };
 struct sysctl sysctl_inotify_watches = { 65536, 0, INT_MAX };
+struct sysctl sysctl_msgmax = { MSG_MAX, 0, 1 << 20 };
+struct sysctl sysctl_msgmnb = { MSG_MNB, 0, 1 << 24 };
+struct sysctl sysctl_shmmax = { SHM_MAX, 0, -1 };
 struct sysctl sysctl_lease_break_time = { 45, 0, INT_MAX };
 struct sysctl sysctl_pipe_max_size = { 1 << 20, PAGE_SIZE, 1 << 20 };
 struct sysctl sysctl_nr_open = { 1 << 20, 8, 1 << 20 };
@@ -126,9 +130,9 @@ static const struct pseudo_entry kernel_names[] = {
 	FILE_NAME("hostname", hostname_show, UTS_NODE),
 	FILE_TEXT("dmesg_restrict", "1\n"),
 	FILE_TEXT("kptr_restrict", "1\n"),
-	FILE_TEXT("msgmax", "8192\n"),
-	FILE_TEXT("msgmnb", "16384\n"),
-	FILE_TEXT("msgmni", "32000\n"),
+	SYSCTL("msgmax", sysctl_msgmax),
+	SYSCTL("msgmnb", sysctl_msgmnb),
+	SYSCTL("msgmni", msg_table.max),
 	FILE_TEXT("ngroups_max", "64\n"),
 	FILE_TEXT("osrelease", UTS_RELEASE "\n"),
 	SYSCTL("ns_last_pid", sysctl_ns_last_pid),
@@ -149,8 +153,8 @@ static const struct pseudo_entry kernel_names[] = {
 	FILE_TEXT("seccomp", ""),
 	FILE_TEXT("sem", "32000\t1024000000\t500\t32000\n"),
 	FILE_TEXT("shmall", "18446744073692774399\n"),
-	FILE_TEXT("shmmax", "18446744073692774399\n"),
-	FILE_TEXT("shmmni", "4096\n"),
+	SYSCTL("shmmax", sysctl_shmmax),
+	SYSCTL("shmmni", shm_table.max),
 	FILE_TEXT("tainted", "0\n"),
 	SYSCTL("threads-max", sysctl_threads_max),
 	FILE_TEXT("unprivileged_userns_clone", "0\n"),
@@ -195,9 +199,11 @@ static const struct pseudo_entry epoll_names[] = {
 };
 
 static const struct pseudo_entry mqueue_names[] = {
-	FILE_TEXT("msg_max", "10\n"),
-	FILE_TEXT("msgsize_max", "8192\n"),
-	FILE_TEXT("queues_max", "256\n"),
+	SYSCTL("msg_default", sysctl_mq_msgs_default),
+	SYSCTL("msg_max", sysctl_mq_msgs),
+	SYSCTL("msgsize_default", sysctl_mq_msgsize_default),
+	SYSCTL("msgsize_max", sysctl_mq_msgsize),
+	SYSCTL("queues_max", sysctl_mq_queues),
 	{ 0 }
 };
 

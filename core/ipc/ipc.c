@@ -193,9 +193,9 @@ void ipc_unlink(struct ipc_table *tab, struct ipc_object *o)
 /* tab->lock held. The next slot behind the last one given out, in a window half again as large as what is in use. */
 static int link_object(struct ipc_table *tab, struct ipc_object *o)
 {
-	int window = MIN(MAX(tab->used * 3 / 2, CYCLE_MIN), tab->max), i = tab->last;
+	int max = tab->max.value, window = MIN(MAX(tab->used * 3 / 2, CYCLE_MIN), max), i = tab->last;
 
-	if (tab->used >= tab->max)
+	if (tab->used >= max)
 		return -ENOSPC;
 	do {
 		i++;

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fs/sysctl.h"
 #include "lib/types.h"
 #include "task/task.h"
 
@@ -34,12 +35,14 @@ struct ipc_table {
 	pthread_mutex_t lock;
 	struct ipc_keys keys;
 	struct ipc_object *slot[IPC_SLOTS];
-	int used, max;			/* objects; how many there may be */
+	int used;			/* objects */
+	struct sysctl max;		/* how many there may be; atomic */
 	int last;			/* slot given out last */
 	u32 generation;
 	void (*destroy)(struct ipc_object *o);	/* the last reference is gone: frees it */
 };
-#define IPC_TABLE(n, d)	{ .lock = PTHREAD_MUTEX_INITIALIZER, .keys = RB_INITIALIZER(), .max = n, .last = -1, .destroy = d }
+#define IPC_TABLE(n, d)	{ .lock = PTHREAD_MUTEX_INITIALIZER, .keys = RB_INITIALIZER(), \
+			  .max = { n, 0, n }, .last = -1, .destroy = d }
 
 struct ipc_get {			/* a shmget, semget or msgget under way */
 	struct task *t;

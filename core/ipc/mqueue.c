@@ -25,14 +25,15 @@
 
 #define NAME_LEN	255
 #define PRIO_MAX_MQ	32768
-#define QUEUES_MAX	256		/* /proc/sys/fs/mqueue; more only with CAP_SYS_RESOURCE */
-#define QUEUES_HARD	4096
-#define MAXMSG_MAX	10
-#define MSGSIZE_MAX	8192
+#define QUEUES_HARD	4096		/* even with CAP_SYS_RESOURCE, which goes beyond the numbers in /proc/sys/fs/mqueue */
 #define MAXMSG_HARD	65536
 #define MSGSIZE_HARD	(16 << 20)
 #define COOKIE_LEN	32		/* of SIGEV_THREAD */
 enum { COOKIE_WOKEN = 1, COOKIE_REMOVED = 2 };
+
+struct sysctl sysctl_mq_queues = { 256, 0, QUEUES_HARD };
+struct sysctl sysctl_mq_msgs = { 10, 1, MAXMSG_HARD }, sysctl_mq_msgs_default = { 10, 1, MAXMSG_HARD };
+struct sysctl sysctl_mq_msgsize = { 8192, 128, MSGSIZE_HARD }, sysctl_mq_msgsize_default = { 8192, 128, MSGSIZE_HARD };
 
 struct mq_msg {
 	TAILQ_ENTRY(mq_msg) link;
@@ -156,7 +157,7 @@ static int check_attr(struct task *t, const struct mq_attr_guest *a)
 
 	if (a->maxmsg <= 0 || a->msgsize <= 0)
 		return -EINVAL;
-	if (a->maxmsg > (may ? MAXMSG_HARD : MAXMSG_MAX) || a->msgsize > (may ? MSGSIZE_HARD : MSGSIZE_MAX))
+	if (a->maxmsg > (may ? MAXMSG_HARD : sysctl_mq_msgs.value) || a->msgsize > (may ? MSGSIZE_HARD : sysctl_mq_msgsize.value))
 		return -EINVAL;
 	return 0;
 }
@@ -168,7 +169,7 @@ static int make(struct task *t, const char *name, u32 mode, const struct mq_attr
 	struct mq_account *account = account_of(t->cred->uid);
 	struct mqueue *q;
 
-	if (nqueues >= QUEUES_HARD || (nqueues >= QUEUES_MAX && !cred_capable(t->cred, CAP_SYS_RESOURCE)))
+	if (nqueues >= QUEUES_HARD || (nqueues >= sysctl_mq_queues.value && !cred_capable(t->cred, CAP_SYS_RESOURCE)))
 		return -ENOSPC;
 	if (!account)
 		return -ENOMEM;
@@ -209,7 +210,10 @@ static int check_name(const char *name)
 static int find_or_make(struct task *t, const char *name, int flags, u32 mode, const struct mq_attr_guest *attr,
 			struct inode **out)
 {
-	static const struct mq_attr_guest standard = { .maxmsg = MAXMSG_MAX, .msgsize = MSGSIZE_MAX };
+	const struct mq_attr_guest standard = {
+		.maxmsg = MIN(sysctl_mq_msgs.value, sysctl_mq_msgs_default.value),
+		.msgsize = MIN(sysctl_mq_msgsize.value, sysctl_mq_msgsize_default.value),
+	};
 	static const u32 want[3] = { R_OK, W_OK, R_OK | W_OK };
 	struct mqueue *q = find(name);
 	int err = 0;

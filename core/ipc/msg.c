@@ -143,7 +143,7 @@ static struct ipc_object *msg_make(const struct ipc_get *g, int *err)
 	}
 	TAILQ_INIT(&q->msgs);
 	waitq_init(&q->wq);
-	q->bytes_max = MSG_MNB;
+	q->bytes_max = sysctl_msgmnb.value;
 	q->ctime = now();
 	ipc_object_init(&q->obj, g);
 	return &q->obj;
@@ -198,7 +198,7 @@ long msg_send(struct task *t, int id, gva_t msg, u64 size, int flags)
 
 	if (get_user(t->mm, &type, msg))
 		return -EFAULT;
-	if (size > MSG_MAX || id < 0 || type < 1)
+	if (size > (u64)sysctl_msgmax.value || id < 0 || type < 1)
 		return -EINVAL;
 	m = msg_new(size);
 	if (!m)
@@ -344,7 +344,7 @@ static long queue_set(struct task *t, struct queue *q, gva_t buf)
 		return err;
 	pthread_mutex_lock(&q->obj.lock);
 	err = ipc_owns(&q->obj, t);
-	if (!err && ds.qbytes > MSG_MNB && !cred_capable(t->cred, CAP_SYS_RESOURCE))
+	if (!err && ds.qbytes > (u64)sysctl_msgmnb.value && !cred_capable(t->cred, CAP_SYS_RESOURCE))
 		err = -EPERM;
 	if (!err)
 		err = ipc_perm_set(&q->obj, &ds.perm);
@@ -377,9 +377,10 @@ static long queue_remove(struct task *t, struct queue *q)
 static long msg_information(struct task *t, int cmd, gva_t buf)
 {
 	int highest = ipc_highest(&msg_table);
+	int mni = msg_table.max.value, mnb = sysctl_msgmnb.value;
 	struct msginfo info = {
-		.msgpool = MSG_MNI * MSG_MNB / 1024, .msgmap = MSG_MNB, .msgmax = MSG_MAX, .msgmnb = MSG_MNB, .msgmni = MSG_MNI,
-		.msgssz = 16, .msgtql = MSG_MNB, .msgseg = 0xffff,
+		.msgpool = MIN((s64)mni * mnb / 1024, (s64)INT32_MAX), .msgmap = mnb, .msgmax = sysctl_msgmax.value,
+		.msgmnb = mnb, .msgmni = mni, .msgssz = 16, .msgtql = mnb, .msgseg = 0xffff,
 	};
 
 	if (cmd == MSG_INFO) {

@@ -132,7 +132,7 @@ static struct ipc_object *shm_make(const struct ipc_get *g, int *err)
 	struct shm *s;
 
 	*err = -EINVAL;
-	if (!g->size || g->size > SHM_MAX)
+	if (!g->size || g->size > MIN((u64)sysctl_shmmax.value, SHM_MAX))
 		return NULL;
 	*err = g->flags & SHM_HUGETLB ? -ENOMEM : -ENOSPC;	/* no huge pages set aside, as on most machines */
 	if (g->flags & SHM_HUGETLB || pages > (1ull << 40))
@@ -405,7 +405,9 @@ struct shm_info64 {
 
 static long shm_info(struct task *t, int cmd, gva_t buf)
 {
-	struct shminfo64 limits = { .max = SHM_MAX, .min = 1, .mni = SHM_MNI, .seg = SHM_MNI, .all = SHM_MAX };
+	struct shminfo64 limits = {
+		.max = sysctl_shmmax.value, .min = 1, .mni = shm_table.max.value, .seg = shm_table.max.value, .all = SHM_MAX,
+	};
 	struct shm_info64 info = { .used_ids = ipc_used(&shm_table), .total = atomic_load(&shm_pages) };
 	int err, highest = ipc_highest(&shm_table);
 
