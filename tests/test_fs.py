@@ -229,6 +229,7 @@ mount -t ext4 /dev/loop0 m; echo no such file system $?
 truncate -s 4608 img; wc -c < /dev/loop0; wc -c < /dev/loop1; losetup -c /dev/loop0; blockdev --getsize64 /dev/loop0
 (while :; do cat /dev/loop3 > /dev/null; done) & reader=$!
 for i in $(seq 20); do losetup /dev/loop3 img && losetup -d /dev/loop3 || echo failed; done; kill $reader
+losetup -nl -O NAME,BACK-FILE,RO,OFFSET | tr -s ' '; cat /sys/block/loop1/size; ls /sys/block; ls /sys/block/loop7
 losetup -d /dev/loop0; losetup -d /dev/loop0; echo detached $?; wc -c < /dev/loop0; losetup -f
 """
 
@@ -241,7 +242,8 @@ def test_loop_devices(platform):
     assert inside.stdout.split("\n") == [
         "/dev/loop0", "/dev/loop0", "/dev/loop1", "block special file 7:0", "1048576", "0", "block", "full 1", "1048576",
         "2048", "2048", "readonly 1", "busy 1", "device on a device 1", "no file 1", "no such file system 32",
-        "4608", "512", "4608", "detached 1", "0", "/dev/loop0", ""], inside.stderr
+        "4608", "512", "4608", "/dev/loop0 /tmp/img 0 0", "/dev/loop1 /tmp/img 1 4096", "4", *[f"loop{i}" for i in range(8)],
+        "dev", "ro", "size", "detached 1", "0", "/dev/loop0", ""], inside.stderr
 
 
 UNSHARE = """
@@ -277,7 +279,7 @@ def test_mount_nosymfollow(platform):
 
 
 IPC_LIMITS = """
-import ctypes, os
+import ctypes, os, resource
 libc = ctypes.CDLL(None, use_errno=True)
 def limit(name, value):
     path = "/proc/sys/" + name
@@ -305,6 +307,11 @@ first = open_queue(b"/a")
 attr = (ctypes.c_long * 8)()
 libc.mq_getattr(first, attr)
 print(result(first), attr[1], result(open_queue(b"/b")))
+huge = lambda: result(libc.shmget(0, 1 << 21, 0o4600))
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 22, 1 << 22))
+allowed = huge()
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+print(allowed, "/", huge())
 for bad in "kernel/shmmni", "kernel/msgmax":
     try:
         limit(bad, "1")
@@ -320,4 +327,4 @@ def test_ipc_limits(platform):
     assert inside.stdout.split("\n") == [
         "kernel/shmmax Invalid argument made", "kernel/shmmni No space left on device made",
         "kernel/msgmni No space left on device made", "kernel/msgmax Invalid argument made",
-        "made 3 No space left on device", "denied", "denied", ""], inside.stderr
+        "made 3 No space left on device", "Cannot allocate memory / Operation not permitted", "denied", "denied", ""], inside.stderr

@@ -16,16 +16,17 @@
 #include "task/task.h"
 
 #define SECTOR		512
-#define LOOP_FLAGS	(LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR)	/* what a guest may ask for */
+#define LOOP_FLAGS	(LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR | LO_FLAGS_PARTSCAN)	/* no partition is ever found */
 
 static struct loop {
 	pthread_mutex_t lock;		/* all below */
 	struct file *backing;		/* with a reference; NULL: free */
 	struct loop_info64 info;	/* as the guest set it; lo_flags hold LO_FLAGS_READ_ONLY */
 	u64 size;			/* bytes */
-	u64 readahead;			/* sectors; kept for who asks */
+	u64 readahead;			/* sectors; kept for who asks, as is: */
+	u32 block;			/* bytes */
 	int opens;
-} loops[LOOP_DEVICES] = { [0 ... LOOP_DEVICES - 1] = { .lock = PTHREAD_MUTEX_INITIALIZER, .readahead = 256 } };
+} loops[LOOP_DEVICES] = { [0 ... LOOP_DEVICES - 1] = { .lock = PTHREAD_MUTEX_INITIALIZER, .readahead = 256, .block = SECTOR } };
 
 /* ---- attach and detach: loop->lock held ---- */
 
@@ -50,22 +51,29 @@ static struct file *detach(struct loop *l)
 
 	l->backing = NULL;
 	l->size = 0;
+	l->block = SECTOR;
 	memset(&l->info, 0, sizeof(l->info));
 	return f;
 }
 
 static int set_info(struct loop *l, struct task *t, const struct loop_info64 *new)
 {
-	u32 keep = l->info.lo_flags & LO_FLAGS_READ_ONLY;
+	u32 keep = l->info.lo_flags & (LO_FLAGS_READ_ONLY | LO_FLAGS_PARTSCAN);
 
 	if (!l->backing)
 		return -ENXIO;
 	if (new->lo_offset > INT64_MAX || new->lo_sizelimit > INT64_MAX || new->lo_encrypt_type)
 		return -EINVAL;
 	l->info = *new;
-	l->info.lo_flags = (new->lo_flags & LO_FLAGS_AUTOCLEAR) | keep;
+	l->info.lo_flags = (new->lo_flags & (LO_FLAGS_AUTOCLEAR | LO_FLAGS_PARTSCAN)) | keep;
 	l->info.lo_file_name[LO_NAME_SIZE - 1] = 0;
 	return measure(l, t);
+}
+
+/* One that appends can't be written at a place. */
+static bool usable(const struct file *f)
+{
+	return S_ISREG(f->inode->mode) && f->ops->read && (f->flags & O_ACCMODE) != O_WRONLY && !(f->flags & O_APPEND);
 }
 
 /* Takes the reference of `f` over; not on failure. */
@@ -74,8 +82,7 @@ static int attach(struct loop *l, struct task *t, struct file *f, const struct l
 	u32 mode = f->flags & O_ACCMODE;
 	int err;
 
-	/* One that appends can't be written at a place. */
-	if (!S_ISREG(f->inode->mode) || !f->ops->read || mode == O_WRONLY || (f->flags & O_APPEND))
+	if (!usable(f))
 		return -EINVAL;
 	if (l->backing)
 		return -EBUSY;
@@ -191,7 +198,7 @@ static void loop_release(struct file *f)
 
 /* ---- ioctl ---- */
 
-static s64 set_file(struct loop *l, struct task *t, int fd, const struct loop_info64 *info)
+static s64 set_file(struct loop *l, struct task *t, int fd, const struct loop_info64 *info, u32 block)
 {
 	struct file *f = fd_get_io(t->files, fd);
 	int err;
@@ -200,10 +207,60 @@ static s64 set_file(struct loop *l, struct task *t, int fd, const struct loop_in
 		return -EBADF;
 	pthread_mutex_lock(&l->lock);
 	err = attach(l, t, f, info);
+	if (!err)
+		l->block = block;
 	pthread_mutex_unlock(&l->lock);
 	/* Not under the lock: it may be the last reference of an open loop device, whose release takes it. */
 	if (err)
 		file_put(f);
+	return err;
+}
+
+static bool block_ok(u64 size)
+{
+	return size >= SECTOR && size <= PAGE_SIZE && !(size & (size - 1));
+}
+
+static s64 set_block(struct loop *l, u64 size)
+{
+	int err = -EINVAL;
+
+	pthread_mutex_lock(&l->lock);
+	if (!l->backing)
+		err = -ENXIO;
+	else if (block_ok(size))
+		err = 0;
+	if (!err)
+		l->block = size;
+	pthread_mutex_unlock(&l->lock);
+	return err;
+}
+
+/* Another file of the same size in place of the one that only is read. */
+static s64 change_file(struct loop *l, struct task *t, int fd)
+{
+	struct file *f = fd_get_io(t->files, fd), *old;
+	u64 size;
+	int err;
+
+	if (!f)
+		return -EBADF;
+	pthread_mutex_lock(&l->lock);
+	old = l->backing;
+	size = l->size;
+	err = !old ? -ENXIO : (l->info.lo_flags & LO_FLAGS_READ_ONLY) && usable(f) ? 0 : -EINVAL;
+	if (!err) {
+		l->backing = f;
+		err = measure(l, t);
+		if (!err && l->size != size)
+			err = -EINVAL;
+		if (err) {
+			l->backing = old;
+			l->size = size;
+		}
+	}
+	pthread_mutex_unlock(&l->lock);
+	file_put(err ? f : old);
 	return err;
 }
 
@@ -213,9 +270,9 @@ static s64 configure(struct loop *l, struct task *t, gva_t arg)
 
 	if (get_user(t->mm, &c, arg))
 		return -EFAULT;
-	if ((c.info.lo_flags & ~LOOP_FLAGS) || (c.block_size && c.block_size != SECTOR))
+	if ((c.info.lo_flags & ~LOOP_FLAGS) || (c.block_size && !block_ok(c.block_size)))
 		return -EINVAL;
-	return set_file(l, t, (int)c.fd, &c.info);
+	return set_file(l, t, (int)c.fd, &c.info, c.block_size ? c.block_size : SECTOR);
 }
 
 static s64 clear(struct loop *l)
@@ -302,10 +359,12 @@ static s64 block_get(struct loop *l, struct task *t, u32 cmd, gva_t arg)
 {
 	u64 size, readahead;
 	bool readonly;
+	u32 block;
 
 	pthread_mutex_lock(&l->lock);
 	size = l->size;
 	readahead = l->readahead;
+	block = l->block;
 	readonly = l->info.lo_flags & LO_FLAGS_READ_ONLY;
 	pthread_mutex_unlock(&l->lock);
 	switch (cmd) {
@@ -321,7 +380,7 @@ static s64 block_get(struct loop *l, struct task *t, u32 cmd, gva_t arg)
 	case BLKSSZGET:
 	case BLKPBSZGET:
 	case BLKIOMIN:
-		return put_int(t, arg, SECTOR);
+		return put_int(t, arg, block);
 	case BLKBSZGET:
 		return put_int(t, arg, PAGE_SIZE);
 	default:
@@ -356,7 +415,7 @@ static s64 loop_ioctl(struct file *f, struct task *t, u32 cmd, u64 arg)
 
 	switch (cmd) {
 	case LOOP_SET_FD:
-		return set_file(l, t, (int)arg, &plain);
+		return set_file(l, t, (int)arg, &plain, SECTOR);
 	case LOOP_CONFIGURE:
 		return configure(l, t, arg);
 	case LOOP_CLR_FD:
@@ -367,6 +426,10 @@ static s64 loop_ioctl(struct file *f, struct task *t, u32 cmd, u64 arg)
 	case LOOP_SET_STATUS:
 	case LOOP_SET_STATUS64:
 		return may_change ? set_status(l, t, cmd, arg) : -EPERM;
+	case LOOP_CHANGE_FD:
+		return change_file(l, t, (int)arg);
+	case LOOP_SET_BLOCK_SIZE:
+		return may_change ? set_block(l, arg) : -EPERM;
 	case LOOP_SET_CAPACITY:
 		return may_change ? set_capacity(l, t) : -EPERM;
 	case BLKROSET:
@@ -401,6 +464,24 @@ int loop_open(u32 number, struct file *f)
 	f->data = l;
 	f->ops = &loop_ops;
 	return 0;
+}
+
+void loop_facts(u32 number, struct loop_facts *out)
+{
+	struct loop *l = &loops[number];
+
+	*out = (struct loop_facts){ 0 };
+	pthread_mutex_lock(&l->lock);
+	out->file = l->backing;
+	if (out->file)
+		file_get(out->file);
+	out->sectors = l->size / SECTOR;
+	out->offset = l->info.lo_offset;
+	out->limit = l->info.lo_sizelimit;
+	out->readonly = l->info.lo_flags & LO_FLAGS_READ_ONLY;
+	out->autoclear = l->info.lo_flags & LO_FLAGS_AUTOCLEAR;
+	out->partscan = l->info.lo_flags & LO_FLAGS_PARTSCAN;
+	pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- /dev/loop-control ---- */

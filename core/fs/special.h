@@ -17,6 +17,12 @@ int devfs_open_rdev(struct inode *in, struct task *t, struct file *f);
 enum { LOOP_DEVICES = 8 };
 int loop_open(u32 number, struct file *f);
 extern const struct file_ops loop_control_ops;
+struct loop_facts {		/* for sysfs */
+	struct file *file;	/* with a reference; NULL: no file is attached */
+	u64 sectors, offset, limit;
+	bool readonly, autoclear, partscan;
+};
+void loop_facts(u32 number, struct loop_facts *out);	/* below LOOP_DEVICES */
 /* S_IFSOCK cannot be opened: -ENXIO in the VFS core. */
 
 /* ---- called by file_put() with the last reference, before ops->release; only if f->epoll is set ---- */

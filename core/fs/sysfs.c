@@ -142,6 +142,129 @@ static const struct pseudo_entry node_names[] = {
 	{ 0 }
 };
 
+/* ---- loop devices (fs/loop.c): no "loop" directory without a file, which is how losetup tells ---- */
+
+enum { LOOP_BACKING, LOOP_AUTOCLEAR, LOOP_OFFSET, LOOP_PARTSCAN, LOOP_LIMIT, LOOP_DIO, LOOP_SIZE, LOOP_RO, LOOP_DEV };
+
+static int loop_show(struct seq *s, const struct pseudo *p, struct task *viewer)
+{
+	struct loop_facts f;
+
+	loop_facts(p->num, &f);
+	const u64 values[] = {
+		[LOOP_AUTOCLEAR] = f.autoclear, [LOOP_OFFSET] = f.offset, [LOOP_PARTSCAN] = f.partscan,
+		[LOOP_LIMIT] = f.limit, [LOOP_DIO] = 0, [LOOP_SIZE] = f.sectors, [LOOP_RO] = f.readonly,
+	};
+
+	if (p->e->arg == LOOP_DEV)
+		seq_printf(s, "7:%d", p->num);
+	else if (p->e->arg != LOOP_BACKING)
+		seq_printf(s, "%llu", (unsigned long long)values[p->e->arg]);
+	else if (f.file)
+		seq_path(s, viewer, &f.file->path, "");
+	seq_puts(s, "\n");
+	file_put(f.file);
+	return 0;
+}
+
+#define LOOP_FILE(n, what)	{ .name = n, .mode = S_IFREG | 0444, .arg = what, .show = loop_show }
+
+static const struct pseudo_entry loop_names[] = {
+	LOOP_FILE("autoclear", LOOP_AUTOCLEAR),
+	LOOP_FILE("backing_file", LOOP_BACKING),
+	LOOP_FILE("dio", LOOP_DIO),
+	LOOP_FILE("offset", LOOP_OFFSET),
+	LOOP_FILE("partscan", LOOP_PARTSCAN),
+	LOOP_FILE("sizelimit", LOOP_LIMIT),
+	{ 0 }
+};
+
+static const struct pseudo_entry loop_dir = DIR("loop", loop_names);
+
+static bool loop_attached(u32 number)
+{
+	struct loop_facts f;
+
+	loop_facts(number, &f);
+	file_put(f.file);
+	return f.file;
+}
+
+static int loop_lookup(const struct pseudo *p, const char *name, struct pseudo *out)
+{
+	if (strcmp(name, "loop") || !loop_attached(p->num))
+		return -ENOENT;
+	*out = (struct pseudo){ .e = &loop_dir, .num = p->num };
+	return 0;
+}
+
+static int loop_next(const struct pseudo *p, int from, char name[32], struct pseudo *out)
+{
+	if (from > 0 || !loop_attached(p->num))
+		return -1;
+	strcpy(name, "loop");
+	*out = (struct pseudo){ .e = &loop_dir, .num = p->num };
+	return 0;
+}
+
+static const struct pseudo_entry device_names[] = {
+	LOOP_FILE("dev", LOOP_DEV),
+	LOOP_FILE("ro", LOOP_RO),
+	LOOP_FILE("size", LOOP_SIZE),
+	{ 0 }
+};
+
+static const struct pseudo_entry device_dir = {
+	.name = "loopN", .mode = S_IFDIR | 0755, .children = device_names, .lookup = loop_lookup, .next = loop_next,
+};
+
+static int block_lookup(const struct pseudo *p, const char *name, struct pseudo *out)
+{
+	int n = strncmp(name, "loop", 4) ? -1 : proc_parse_number(name + 4);
+
+	if (n < 0 || n >= LOOP_DEVICES)
+		return -ENOENT;
+	*out = (struct pseudo){ .e = &device_dir, .num = n };
+	return 0;
+}
+
+static int block_next(const struct pseudo *p, int from, char name[32], struct pseudo *out)
+{
+	if (from >= LOOP_DEVICES)
+		return -1;
+	snprintf(name, 32, "loop%d", from);
+	*out = (struct pseudo){ .e = &device_dir, .num = from };
+	return from;
+}
+
+/* /sys/dev/block: by number. */
+static int block_link_show(struct seq *s, const struct pseudo *p, struct task *viewer)
+{
+	seq_printf(s, "../../block/loop%d", p->num);
+	return 0;
+}
+
+static const struct pseudo_entry block_link = { .name = "7:N", .mode = S_IFLNK | 0777, .show = block_link_show };
+
+static int block_link_lookup(const struct pseudo *p, const char *name, struct pseudo *out)
+{
+	int n = strncmp(name, "7:", 2) ? -1 : proc_parse_number(name + 2);
+
+	if (n < 0 || n >= LOOP_DEVICES)
+		return -ENOENT;
+	*out = (struct pseudo){ .e = &block_link, .num = n };
+	return 0;
+}
+
+static int block_link_next(const struct pseudo *p, int from, char name[32], struct pseudo *out)
+{
+	if (from >= LOOP_DEVICES)
+		return -1;
+	snprintf(name, 32, "7:%d", from);
+	*out = (struct pseudo){ .e = &block_link, .num = from };
+	return from;
+}
+
 /* ---- the tree ---- */
 
 static const struct pseudo_entry system_names[] = {
@@ -167,9 +290,15 @@ static const struct pseudo_entry kernel_names[] = { DIR("mm", mm_names), { 0 } }
 static const struct pseudo_entry fs_names[] = { DIR("cgroup", empty_names), { 0 } };
 static const struct pseudo_entry class_names[] = { DIR("net", empty_names), { 0 } };
 
+static const struct pseudo_entry dev_names[] = {
+	{ .name = "block", .mode = S_IFDIR | 0755, .children = empty_names, .lookup = block_link_lookup, .next = block_link_next },
+	{ 0 }
+};
+
 static const struct pseudo_entry sys_names[] = {
-	DIR("block", empty_names),
+	{ .name = "block", .mode = S_IFDIR | 0755, .children = empty_names, .lookup = block_lookup, .next = block_next },
 	DIR("class", class_names),
+	DIR("dev", dev_names),
 	DIR("devices", devices_names),
 	DIR("fs", fs_names),
 	DIR("kernel", kernel_names),

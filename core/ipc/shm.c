@@ -134,7 +134,11 @@ static struct ipc_object *shm_make(const struct ipc_get *g, int *err)
 	*err = -EINVAL;
 	if (!g->size || g->size > MIN((u64)sysctl_shmmax.value, SHM_MAX))
 		return NULL;
-	*err = g->flags & SHM_HUGETLB ? -ENOMEM : -ENOSPC;	/* no huge pages set aside, as on most machines */
+	/* No huge pages are set aside, as on most machines; who may not lock that much may not ask for them either. */
+	*err = -EPERM;
+	if ((g->flags & SHM_HUGETLB) && !cred_capable(g->t->cred, CAP_IPC_LOCK) && g->size > task_rlimit(g->t, RLIMIT_MEMLOCK))
+		return NULL;
+	*err = g->flags & SHM_HUGETLB ? -ENOMEM : -ENOSPC;
 	if (g->flags & SHM_HUGETLB || pages > (1ull << 40))
 		return NULL;
 	*err = -ENOMEM;
