@@ -214,6 +214,41 @@ static s64 set_modes(struct tty *tty, struct task *t, u32 how, u64 size, gva_t a
 	return err ? err : tty->ops->set_termios(tty, &modes, how);
 }
 
+/* System V's termio, with half of each flag word. */
+struct tty_termio {
+	u16 iflag, oflag, cflag, lflag;
+	u8 line;
+	u8 cc[8];
+	u8 pad;
+};
+_Static_assert(sizeof(struct tty_termio) == 18, "struct termio");
+
+static s64 termio_ioctl(struct tty *tty, struct task *t, u32 cmd, gva_t arg)
+{
+	struct tty_termios m;
+	struct tty_termio old;
+	int err = cmd == TCGETA ? 0 : ctty_check_change(tty, t);
+
+	if (!err)
+		err = tty->ops->get_termios(tty, &m);
+	if (err)
+		return err;
+	if (cmd == TCGETA) {
+		old = (struct tty_termio){ .iflag = m.iflag, .oflag = m.oflag, .cflag = m.cflag, .lflag = m.lflag, .line = m.line };
+		memcpy(old.cc, m.cc, sizeof(old.cc));
+		return put_user(t->mm, arg, &old);
+	}
+	if (get_user(t->mm, &old, arg))
+		return -EFAULT;
+	m.iflag = (m.iflag & 0xffff0000) | old.iflag;
+	m.oflag = (m.oflag & 0xffff0000) | old.oflag;
+	m.cflag = (m.cflag & 0xffff0000) | old.cflag;
+	m.lflag = (m.lflag & 0xffff0000) | old.lflag;
+	m.line = old.line;
+	memcpy(m.cc, old.cc, sizeof(old.cc));
+	return tty->ops->set_termios(tty, &m, TCSETS2 + (cmd - TCSETA));
+}
+
 static s64 modes_ioctl(struct tty *tty, struct task *t, u32 cmd, gva_t arg)
 {
 	switch (cmd) {
@@ -298,6 +333,8 @@ s64 tty_ioctl(struct tty *tty, struct task *t, u32 cmd, u64 arg)
 	case TCGETS: case TCSETS: case TCSETSW: case TCSETSF:
 	case TCGETS2: case TCSETS2: case TCSETSW2: case TCSETSF2:
 		return modes_ioctl(tty, t, cmd, arg);
+	case TCGETA: case TCSETA: case TCSETAW: case TCSETAF:
+		return termio_ioctl(tty, t, cmd, arg);
 	case TIOCGWINSZ: case TIOCSWINSZ:
 		return winsize_ioctl(tty, t, cmd, arg);
 	case TIOCGPGRP: case TIOCSPGRP: case TIOCGSID: case TIOCSCTTY: case TIOCNOTTY:

@@ -76,11 +76,20 @@ static void discipline(void)
 {
 	struct winsize ws = { .ws_row = 30, .ws_col = 100 }, got;
 	struct termios t, old;
+	struct termio short_form;
 	int s = open(slave_name, O_RDWR | O_NOCTTY), n;
 	char c[8];
 
 	CHECK(s >= 0);
 	CHECK(tcgetattr(s, &old) == 0);
+	CHECK(ioctl(s, TCGETA, &short_form) == 0 && short_form.c_lflag == (old.c_lflag & 0xffff));
+	CHECK(short_form.c_iflag == (old.c_iflag & 0xffff) && !memcmp(short_form.c_cc, old.c_cc, 8));
+	short_form.c_lflag ^= ECHO;
+	short_form.c_cc[VEOF] = 'z';
+	CHECK(ioctl(s, TCSETAW, &short_form) == 0 && tcgetattr(s, &t) == 0);
+	CHECK(t.c_lflag == (old.c_lflag ^ ECHO) && t.c_cc[VEOF] == 'z' && t.c_cflag == old.c_cflag);
+	CHECK_ERRNO(ioctl(s, TCGETA, (void *)8), EFAULT);
+	CHECK(tcsetattr(s, TCSANOW, &old) == 0);
 	CHECK((old.c_lflag & (ICANON | ECHO | ISIG)) == (ICANON | ECHO | ISIG) && (old.c_oflag & (OPOST | ONLCR)));
 	put("ab");
 	CHECK(!has(s, POLLIN, 20));
