@@ -398,9 +398,9 @@ static void write_value(struct run *r, unsigned int block, unsigned int position
 static void write_rows(struct run *r, unsigned int block, unsigned int position, struct rows *rows)
 {
 	static const struct value by_kind[] = {
-		[KIND_PROGRAM] = { "ns_per_op", "ns", 0, true },
-		[KIND_STARTUP] = { "ns_per_op", "ns", 0, true },
-		[KIND_FOOTPRINT] = { "rss_kib", "KiB", 0, true },
+		[KIND_PROGRAM] = { "ns_per_op", "ns", 0, true, 1 },
+		[KIND_STARTUP] = { "ns_per_op", "ns", 0, true, 1 },
+		[KIND_FOOTPRINT] = { "rss_kib", "KiB", 0, true, 1 },
 	};
 	struct outcome *out = r->out;
 	const char *status = status_of(out, block);

@@ -29,7 +29,7 @@ def test_refuses_to_run_outside():
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attack(platform, attack):
-    r = sandbox(platform, ["sh", "-c", f"{STUB} {attack} & {NEIGHBOUR}; wait $!; echo attack $?"], timeout=90)
+    r = sandbox(platform, ["sh", "-c", f"{STUB} {attack} & {NEIGHBOUR}; wait $!; echo attack $?"], timeout=300)
     well(r)
     assert r.stdout.split() == ["alive", str(ROUNDS), DIGEST, "-", "attack", "0"] or \
         r.stdout.split() == [str(ROUNDS), DIGEST, "-", "alive", "attack", "0"], r.stdout + r.stderr[-2000:]
@@ -52,6 +52,8 @@ def test_unwilling_guest_is_killed_by_another(platform):
 
 HELPER_CALLS = {"mmap", "munmap", "mprotect", "clone", "clone3"}
 # Since Linux 6.11 no filter sees calls 335 and 336; made from anywhere but the kernel's own probes they only fail.
+# A thread whose guest is gone waits in a notification, which the sentry answers: the call itself is never made (park.c).
+PARKED = re.compile(r"clone3\(.*\) += (0$|\?)")
 GUEST_CALLS = {"futex", "rt_sigreturn", "uretprobe", "uprobe", "syscall_0x14f", "syscall_0x150"}
 
 
@@ -65,26 +67,26 @@ def unexpected(path):
     """Calls of one stub process that it should not have made, after it confined itself; None: not a stub."""
     lines = path.read_text(errors="replace").splitlines()
     first_filter = next((i for i, l in enumerate(lines) if l.startswith("seccomp(SECCOMP_SET_MODE_FILTER")), None)
-    if first_filter is None:
+    if first_filter is None or lines[0].startswith("execve("):   # the sentry has a filter of its own
         return None
     if any("execveat(" in l for l in lines[:first_filter]):
         first = next((i for i, l in enumerate(lines) if l.startswith("clone3(")), len(lines))
         bad = [l for name, l in executed(lines[first:]) if name not in HELPER_CALLS and not re.match(r"exit_group\(1\)", l)]
         bad += [l for l in lines[first:] if l.startswith("mmap(") and not re.search(r"MAP_SHARED.*, [34], ", l)]
         return bad
-    return [l for name, l in executed(lines[first_filter + 1:]) if name not in GUEST_CALLS]
+    return [l for name, l in executed(lines[first_filter + 1:]) if name not in GUEST_CALLS and not PARKED.match(l)]
 
 
 @pytest.mark.parametrize("attack", ["calls", "jump", "anywhere"])
 def test_no_host_call_beyond_the_few(attack, tmp_path):
     need("strace")
-    r = run(["strace", "-ff", "-qq", "-o", tmp_path / "t", TRAPGATE, "run", "--platform=systrap", "--", STUB, attack], timeout=150)
+    r = run(["strace", "-ff", "-qq", "-o", tmp_path / "t", TRAPGATE, "run", "--platform=systrap", "--", STUB, attack, "7"], timeout=300)
     if "ptrace" in r.stderr and "not permitted" in r.stderr:
         pytest.skip("this machine does not let strace trace")
     well(r)
     results = {p.name: unexpected(p) for p in tmp_path.glob("t.*")}
     stubs = {k: v for k, v in results.items() if v is not None}
-    assert len(stubs) > 20
+    assert len(stubs) > 8          # threads of dead guests are parked and used again
     assert not {k: v[:5] for k, v in stubs.items() if v}
 
 

@@ -17,7 +17,7 @@ import cells  # noqa: E402
 import initramfs  # noqa: E402
 import lens  # noqa: E402
 import symbols  # noqa: E402
-import table  # noqa: E402
+import lens_table as table  # noqa: E402
 
 LENS = ROOT / "bench/lens/lens.py"
 CASE = cells.Case("getpid", False, 64)

@@ -50,7 +50,7 @@ static void add_missing(struct kvm_cpuid2 *cpuid)
 	static const u32 functions[] = { 4, 7, 0xb, 0x1f, 0x8000001d, 0x80000026 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
-		if (functions[i] <= __get_cpuid_max(functions[i] & 0x80000000, NULL))
+		if (functions[i] <= (u32)__get_cpuid_max(functions[i] & 0x80000000, NULL))
 			add_subleaves(cpuid, functions[i]);
 }
 

@@ -220,7 +220,7 @@ static int map_view(const struct backing *memory)
 	u8 *at;
 
 	data.step = MAX(DATA_STEP, align_up(memory->size / (MAX_DATA_SLOTS - 1), DATA_STEP));
-	data.reserved = mmap(NULL, memory->size + VIEW_ALIGN, PROT_NONE, anonymous, -1, 0);
+	data.reserved = mmap(SENTRY_VIEW_HINT, memory->size + VIEW_ALIGN, PROT_NONE, anonymous, -1, 0);
 	if (data.reserved == MAP_FAILED) {
 		data.reserved = NULL;
 		return -ENOMEM;

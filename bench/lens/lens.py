@@ -30,7 +30,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "machine")]
 
 import cells  # noqa: E402
 import machine  # noqa: E402
-import table  # noqa: E402
+import lens_table as table  # noqa: E402
 from kernel import MachineError, kernel_get  # noqa: E402
 
 BASELINE = ROOT / "results/reference/lens.csv"

@@ -245,7 +245,7 @@ static int allow(scmp_filter_ctx ctx, const struct host_call *c)
 	if (!c->values)
 		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 0);
 	for (const u64 *v = c->values; *v && !err; v++)
-		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 1, SCMP_CMP64(c->arg, SCMP_CMP_EQ, *v));
+		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 1, SCMP_CMP64(c->arg, SCMP_CMP_EQ, *v, 0));
 	return err;
 }
 

@@ -29,6 +29,7 @@ struct ipc_object {
 	bool removed;
 };
 RB_HEAD(ipc_keys, ipc_object);
+/* cppcheck-suppress syntaxError */
 RB_PROTOTYPE(ipc_keys, ipc_object, by_key, )
 
 struct ipc_table {

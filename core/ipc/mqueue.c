@@ -118,7 +118,7 @@ static void notice_drop(struct notice *n)
 		thread_group_put(n->owner);
 	if (n->netlink)
 		file_put(n->netlink);
-	*n = (struct notice){ NULL };
+	*n = (struct notice){ .owner = NULL };
 }
 
 static void mq_inode_release(struct inode *in)
@@ -335,7 +335,7 @@ static int notice_make(struct task *t, const struct mq_sigevent *ev, struct noti
 int mqueue_notify(struct task *t, struct file *f, const struct mq_sigevent *ev)
 {
 	struct mqueue *q = queue_of(f);
-	struct notice n = { NULL };
+	struct notice n = { .owner = NULL };
 	int err = ev ? notice_make(t, ev, &n) : 0;
 
 	if (err)
@@ -384,7 +384,7 @@ static int try_send(struct mqueue *q, struct mq_msg *m, struct notice *fired)
 		insert(q, m);
 		if (q->count == 1 && !q->receivers) {
 			*fired = q->notice;
-			q->notice = (struct notice){ NULL };
+			q->notice = (struct notice){ .owner = NULL };
 		}
 	}
 	pthread_mutex_unlock(&q->lock);
@@ -435,7 +435,7 @@ static int send_wait(struct task *t, struct file *f, struct mq_msg *m, u64 deadl
 int mqueue_send(struct task *t, struct file *f, gva_t msg, u64 len, u32 prio, u64 deadline)
 {
 	struct mqueue *q = queue_of(f);
-	struct notice fired = { NULL };
+	struct notice fired = { .owner = NULL };
 	struct mq_msg *m;
 	int err;
 

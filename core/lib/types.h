@@ -22,6 +22,12 @@ typedef u64 gpa_t;			/* guest-physical address (kvm) */
 
 #define GUEST_MIN	((gva_t)0x10000)		/* lowest address a guest may map (vm.mmap_min_addr) */
 #define GUEST_END	((gva_t)0x7f0000000000)		/* first address above the guest: stub, sentry and ring 0 live there */
+/*
+ * Hints where the sentry maps what is large, above its guests: left to itself the kernel goes downwards from a random address, and
+ * may end below GUEST_END, where kvm.sentry=guest can't have it.
+ */
+#define SENTRY_FILE_HINT	((void *)0x7f2000000000)
+#define SENTRY_VIEW_HINT	((void *)0x7f4000000000)
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)	((a) < (b) ? (a) : (b))

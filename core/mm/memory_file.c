@@ -130,7 +130,7 @@ static int open_file(u64 size)
 static u8 *map_file(int fd, u64 size)
 {
 	const u64 align = CHUNK_PAGES * PAGE_SIZE;
-	u8 *room = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *at;
+	u8 *room = mmap(SENTRY_FILE_HINT, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *at;
 
 	if (room == MAP_FAILED)
 		return MAP_FAILED;

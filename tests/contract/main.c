@@ -78,7 +78,7 @@ static void mem_create(bool huge)
 	if (huge && mem.fd < 0)
 		skip("this host gives files no huge pages");
 	CHECK(mem.fd >= 0 && !ftruncate(mem.fd, mem.size));
-	mem.base = mmap(NULL, mem.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem.fd, 0);
+	mem.base = mmap(SENTRY_FILE_HINT, mem.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem.fd, 0);
 	CHECK(mem.base != MAP_FAILED);
 }
 
