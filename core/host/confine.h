@@ -8,8 +8,9 @@
  *
  * Threats. A guest that runs code of its choice in the sentry finds: an empty root directory (where the kernel let us have a
  * mount namespace), no network (unless --network=host), no capability but those that read, or with writable trees change,
- * files of other owners beneath the root descriptors; a filter that knows no execve, fork, socket, open, ptrace of anything
- * but stubs (Yama permitting), no executable mapping, no new signal handler. A call outside the list is not made: SIGSYS says
+ * files of other owners beneath the root descriptors; a filter that knows no execve, fork, socket, open, no executable
+ * mapping, no new signal handler. On the ptrace platform it knows ptrace, of whatever process: the user namespace (as root) and Yama,
+ * not the filter, keep that to stubs. A call outside the list is not made: SIGSYS says
  * which it was and ends the sentry, and stubs with it. What remains: everything beneath the guest's own trees, the descriptors that
  * are open, memory and CPU time.
  *

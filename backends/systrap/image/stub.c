@@ -251,6 +251,7 @@ void stub_handler(int signo, u8 *info, u8 *uc)
 	struct channel *ch = (void *)(base + CHANNEL_PAGE);
 	u64 *g = (u64 *)(uc + UC_GREGS);
 	u32 kind = CHANNEL_TRAP;
+
 	if (g[G_RIP] - STUB_BASE < STUB_LIMIT - STUB_BASE && inside_stub(ch, signo, g, &kind))
 		return;
 	ch->fs_base = read_fs_base();
